@@ -1,0 +1,137 @@
+"""Build MetaMathQA: a teacher LLM bootstraps seed problems four ways, right reasoning paths become rows.
+
+With no options: the bundled seeds and their recorded replies, offline, no key. With your own teacher:
+
+    python jobs/build_metamathqa.py --seeds gsm8k:train.jsonl --teacher.base-url http://127.0.0.1:8000/v1 \\
+        --teacher.model MODEL --run-dir runs/gsm8k
+
+Exit codes: 0 done, 2 bad input, 3 stopped by budget or teacher (run the same command again), 1 failure.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+
+from metamath_ray.bootstrap import (
+    BadRunDirError,
+    Build,
+    BuildOptions,
+    BuildStoppedError,
+    Inputs,
+    forecast_build,
+    load_inputs,
+)
+from metamath_ray.options import BadOptionsError, fail, parse_options
+from metamath_ray.teacher import ApiKey, LedgerDamagedError, Stop, TeacherClient, TeacherOptions
+
+PROGRESS_S = 10.0
+
+
+def main(argv: list[str]) -> None:
+    """Run the job and end with its exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        options = parse_options(BuildOptions, argv, prog="build_metamathqa.py", description=__doc__ or "")
+        inputs = load_inputs(options)
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        fail(_one_line(error), 2)
+    if options.plan:
+        print_plan(inputs)
+        return
+    if options.teacher.base_url:
+        check_teacher(options.teacher, inputs.api_key)
+    start_ray()
+    try:
+        summary = run_with_progress(Build(inputs))
+    except BadRunDirError as error:
+        fail(str(error), 2)
+    except BuildStoppedError as error:
+        fail(f"stopped: {error}; run the same command again to go on", 3)
+    except LedgerDamagedError as error:
+        fail(str(error), 1)
+    from metamath_ray.reports import write_build_report, write_dataset_card
+
+    print(f"report: {write_build_report(summary.parent)}")
+    write_dataset_card(summary.parent)
+    print(summary)
+
+
+def print_plan(inputs: Inputs) -> None:
+    """Say what the first round would ask, cost and take; nothing is sent."""
+    forecast = forecast_build(inputs.seeds.problems, inputs.prompts, inputs.options)
+    print(
+        f"{len(inputs.seeds.problems)} seeds: {forecast.requests:,} requests for {forecast.paths:,} reasoning paths, "
+        f"about {forecast.prompt_tokens:,} prompt and {forecast.completion_tokens:,} completion tokens "
+        f"(estimated from characters), {forecast.usd:,.2f} USD, {forecast.minutes:,.0f} minutes or more"
+    )
+    if inputs.options.target_rows():
+        print("this is the first round; further rounds ask for what the targets still miss")
+
+
+def check_teacher(options: TeacherOptions, api_key: ApiKey) -> None:
+    """End the job with exit 3 where no teacher answers, or it refuses the key or the model."""
+
+    async def ask() -> Stop | None:
+        client = TeacherClient(options, api_key)
+        try:
+            fault = await client.check()
+        finally:
+            await client.close()
+        return fault if isinstance(fault, Stop) else None
+
+    if (fault := asyncio.run(ask())) is not None:
+        fail(f"{fault.reason}; nothing was sent", 3)
+
+
+def start_ray() -> None:
+    """Connect to the cluster that RAY_ADDRESS names, or start one on this machine."""
+    os.environ.setdefault("RAY_AUTH_MODE", "token" if "RAY_ADDRESS" not in os.environ else "disabled")
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    import ray
+
+    ray.init(include_dashboard=False, log_to_driver=True, logging_level=logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+
+
+def run_with_progress(build: Build):  # noqa: ANN201  # a path, or the exception of the build
+    """Run the build while a thread prints what is done every few seconds."""
+    ended = threading.Event()
+    printer = threading.Thread(target=print_progress, args=(build, ended), daemon=True)
+    printer.start()
+    try:
+        return build.run()
+    finally:
+        ended.set()
+        printer.join()
+
+
+def print_progress(build: Build, ended: threading.Event) -> None:
+    """One line now and then: samples done and planned, calls, rate, money."""
+    started = time.monotonic()
+    while not ended.wait(PROGRESS_S):
+        status = build.status()
+        if status is None:
+            continue
+        c = status.counters
+        minutes = (time.monotonic() - started) / 60
+        print(
+            f"{minutes:5.1f} min  {c.calls_made} calls ({c.calls_made / minutes:.0f}/min), "
+            f"{status.in_flight} in flight, "
+            f"{c.calls_reused} samples from the ledger, {build.num_planned} paths planned, "
+            f"{c.completion_tokens} tokens, {c.usd:.2f} USD, {c.http_429} times 429, {c.retries} retries",
+            flush=True,
+        )
+
+
+def _one_line(error: Exception) -> str:
+    return str(error) if isinstance(error, BadOptionsError) else " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,103 @@
+"""The child of a `SymbolicPool`: compares pairs with math-verify, one JSON line in, one out.
+
+Run as `python -m metamath_ray.answers._symbolic_worker TIMEOUT_S MEMORY_MB`. It holds no secret, may
+use so much memory, gives a slow pair up by itself, and dies where even that does not help.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+from types import FrameType
+from typing import IO, Any
+
+_HARD_FACTOR = 4
+
+
+class _OutOfTime(BaseException):
+    """Raised by the alarm; no `Exception`, since sympy and math-verify swallow those."""
+
+
+def main(timeout_s: float, memory_mb: int) -> None:
+    """Answer requests until stdin closes."""
+    replies = os.fdopen(os.dup(1), "wb", buffering=0)
+    requests = os.fdopen(os.dup(0), "rb")
+    _silence()
+    compare = _load_math_verify()
+    _limit_memory(memory_mb)
+    signal.signal(signal.SIGALRM, _give_up)
+    _reply(replies, {"ready": True})
+    for line in requests:
+        request = json.loads(line)
+        verdict = _timed(compare, request, timeout_s)
+        _reply(replies, {"id": request["id"], "verdict": verdict})
+        if _too_large(memory_mb):
+            return
+
+
+def _silence() -> None:
+    """Point the standard streams at nothing: a print inside sympy must not look like a reply."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
+
+
+def _limit_memory(memory_mb: int) -> None:
+    limit = memory_mb * 1024 * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _too_large(memory_mb: int) -> bool:
+    """Tell whether this process has come so near its limit that a new one should take over."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak > memory_mb * 1024 * 0.7
+
+
+def _give_up(signum: int, frame: FrameType | None) -> None:
+    raise _OutOfTime
+
+
+def _timed(compare: Any, request: dict[str, Any], timeout_s: float) -> str:
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    # The default action of SIGPROF ends a process whose parent is gone and which is deep in C code.
+    signal.setitimer(signal.ITIMER_PROF, timeout_s * _HARD_FACTOR)
+    try:
+        return str(compare(request["predicted"], request["gold"]))
+    except (_OutOfTime, MemoryError, RecursionError):
+        return "unknown"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _reply(replies: IO[bytes], message: dict[str, object]) -> None:
+    replies.write(json.dumps(message).encode() + b"\n")
+
+
+def _load_math_verify() -> Any:
+    import logging
+
+    from math_verify import LatexExtractionConfig, parse, verify
+
+    logging.disable(logging.CRITICAL)
+    sys.set_int_max_str_digits(20_000)
+    config = [LatexExtractionConfig(boxed_match_priority=-1)]
+
+    def read(text: str) -> Any:
+        return parse(f"${text}$", config, fallback_mode="no_fallback", parsing_timeout=0)
+
+    def compare(predicted: str, gold: str) -> str:
+        first, second = read(predicted), read(gold)
+        if not first or not second:
+            return "unreadable"
+        same = verify(second, first, float_rounding=12, timeout_seconds=None)
+        return "correct" if same else "incorrect"
+
+    compare("x+1", "1+x")  # the first parse builds tables: it belongs to the start, not to a pair's time
+    return compare
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,272 @@
+"""The build, from seeds to training rows: rounds of teacher calls, selection, export.
+
+seeds ─► plan a round ─► pipeline (Ray Data, ledger) ─► candidates ─► enough? ─► selection ─► export
+             ▲                                                        │ no
+             └────────────────────────────────────────────────────────┘
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from metamath_ray.bootstrap._candidates import CANDIDATE_SCHEMA
+from metamath_ray.bootstrap._contamination import ContaminationIndex
+from metamath_ray.bootstrap._export import (
+    accepted_candidates,
+    read_candidates,
+    selection_rules,
+    write_candidates,
+    write_dataset,
+)
+from metamath_ray.bootstrap._options import BuildOptions
+from metamath_ray.bootstrap._pipeline import plan_table, run_round
+from metamath_ray.bootstrap._plan import Cell, CellYield, Planner, group_by_seed
+from metamath_ray.bootstrap._prompts import Prompts, load_prompts
+from metamath_ray.bootstrap._run_dir import open_run_dir
+from metamath_ray.bootstrap._selection import select_rows
+from metamath_ray.bootstrap._summary import count_by_type, write_summary
+from metamath_ray.problems import Problem, load_problems
+from metamath_ray.teacher import (
+    ApiKey,
+    GovernorStatus,
+    RayGovernor,
+    StageSetup,
+    build_index,
+    import_ledger,
+    iter_replies,
+    segment_paths,
+    start_governor,
+)
+
+logger = logging.getLogger(__name__)
+
+BUNDLED_LEDGER = "bundled_ledger.jsonl.xz"
+
+
+class BuildStoppedError(Exception):
+    """The build was stopped by its budget or its teacher; the same command goes on from here."""
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The seed problems of a build, and what loading them left out."""
+
+    problems: tuple[Problem, ...]
+    num_skipped: int
+    num_duplicates: int
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything a build reads before it starts; loading it changes and sends nothing."""
+
+    options: BuildOptions
+    seeds: Seeds
+    prompts: Prompts
+    contamination: ContaminationIndex | None
+    api_key: ApiKey
+
+
+def load_inputs(options: BuildOptions) -> Inputs:
+    """Load and check seeds, prompts, benchmarks and key.
+
+    Raises ValueError or OSError, in one line, for what the user has to mend.
+    """
+    seeds = load_seeds(options)
+    _check_targets(options, seeds)
+    benchmarks = {spec: load_problems(spec, split="test").problems for spec in options.decontaminate}
+    questions = {name: [problem.question for problem in rows] for name, rows in benchmarks.items()}
+    contamination = ContaminationIndex.from_questions(questions) if questions else None
+    key = os.environ.get(options.teacher.api_key_env, "")
+    return Inputs(options, seeds, load_prompts(options.prompts), contamination, ApiKey(key or "none"))
+
+
+def load_seeds(options: BuildOptions) -> Seeds:
+    """The first `limit_seeds` problems of each source, each question once."""
+    problems: dict[str, Problem] = {}
+    num_loaded = num_skipped = 0
+    for spec in options.seeds:
+        loaded = load_problems(spec, skip_bad_rows=options.skip_bad_rows)
+        taken = loaded.problems[: options.limit_seeds]
+        num_loaded += len(taken)
+        num_skipped += loaded.num_skipped
+        for problem in taken:
+            problems.setdefault(" ".join(problem.question.split()), problem)
+    return Seeds(tuple(problems.values()), num_skipped, num_loaded - len(problems))
+
+
+def _check_targets(options: BuildOptions, seeds: Seeds) -> None:
+    sources = {problem.source for problem in seeds.problems}
+    named = set(options.targets) if isinstance(options.targets, dict) else set()
+    if named - sources:
+        raise ValueError(
+            f"targets.{min(named - sources)} names no source of the seeds; they are: {', '.join(sorted(sources))}"
+        )
+
+
+class Build:
+    """A build in progress; `run` does it, `status` may be asked from another thread meanwhile."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+        self._options = inputs.options
+        self._governor: RayGovernor | None = None
+        self.num_planned = 0
+
+    def status(self) -> GovernorStatus | None:
+        """The teacher's counters so far; None before the first round."""
+        return self._governor.status() if self._governor is not None else None
+
+    def run(self) -> Path:
+        """Build the dataset in the run directory; gives the path of `summary.json`.
+
+        Needs a connected Ray. Raises `BuildStoppedError` where budget or teacher end the run early,
+        `BadRunDirError` and `LedgerDamagedError` as their texts say.
+        """
+        started = time.monotonic()
+        inputs = self._inputs
+        with open_run_dir(self._options, prompts=inputs.prompts, seeds=inputs.seeds.problems) as folder:
+            ledgers = self._ledgers(folder)
+            with self._governed(folder):
+                table, num_rounds = self._run_rounds(folder, ledgers)
+                status = self.status()
+            assert status is not None
+            selection = select_rows(
+                accepted_candidates(table, inputs.seeds.problems, self._options), self._rules()
+            )
+            write_candidates(table, folder / "candidates")
+            digest = write_dataset(selection.rows, folder)
+            return write_summary(
+                folder,
+                options=self._options,
+                num_seeds_by_source=_count_by_source(inputs.seeds.problems),
+                num_skipped=inputs.seeds.num_skipped,
+                num_duplicates=inputs.seeds.num_duplicates,
+                counters=status.counters,
+                by_type=count_by_type(table, selection, self._options),
+                table=table,
+                selection=selection,
+                num_rounds=num_rounds,
+                dataset_sha256=digest,
+                seconds=time.monotonic() - started,
+            )
+
+    def _run_rounds(self, folder: Path, ledgers: Sequence[Path]) -> tuple[pa.Table, int]:
+        planner = Planner(self._inputs.seeds.problems, self._options)
+        work = folder / ".rounds"
+        shutil.rmtree(work, ignore_errors=True)  # the ledger has it all: a round is planned and run again
+        table, num_rounds = CANDIDATE_SCHEMA.empty_table(), 0
+        while planned := planner.next_round(self._yields(table)):
+            plan = plan_table(self._inputs.seeds.problems, group_by_seed(planned))
+            self.num_planned += sum(unit.num_samples for units in planned.values() for unit in units)
+            self._run_one_round(plan, work / f"{num_rounds:03d}", ledgers)
+            num_rounds += 1
+            table = read_candidates(work)
+            self._stop_if_told(table)
+        shutil.rmtree(work, ignore_errors=True)
+        return table, num_rounds
+
+    def _run_one_round(self, plan: pa.Table, folder: Path, ledgers: Sequence[Path]) -> None:
+        import ray
+
+        index = build_index(segment for ledger in ledgers for segment in segment_paths(ledger))
+        logger.info("round %s: %d seed rows, %d stored replies", folder.name, plan.num_rows, len(index))
+        assert self._governor is not None
+        setup = StageSetup(
+            options=self._options.teacher,
+            governor=self._governor,
+            index=ray.put(index),
+            ledger_folder=str(ledgers[0].resolve()),
+            api_key=self._inputs.api_key,
+        )
+        run_round(plan, setup=setup, prompts=self._inputs.prompts, options=self._options, folder=folder)
+
+    def _stop_if_told(self, table: pa.Table) -> None:
+        status = self.status()
+        if status is not None and status.stop is not None:
+            raise BuildStoppedError(status.stop)
+        failures = table.column("failure").to_pylist()
+        if missing := failures.count("not_recorded"):
+            raise BuildStoppedError(
+                f"{missing} questions or paths have no reply in the ledger and no --teacher.base-url is given"
+            )
+
+    def _yields(self, table: pa.Table) -> dict[Cell, CellYield]:
+        if not self._options.target_rows():
+            return {}
+        accepted = accepted_candidates(table, self._inputs.seeds.problems, self._options)
+        selection = select_rows(
+            accepted, selection_rules(self._options, self._inputs.contamination, capped=False)
+        )
+        yields: dict[Cell, CellYield] = {}
+        for source, augmentation in zip(
+            table.column("source").to_pylist(), table.column("augmentation").to_pylist(), strict=True
+        ):
+            got = yields.get((source, augmentation), CellYield())
+            yields[source, augmentation] = CellYield(got.paths + 1, got.rows)
+        for row in selection.rows:
+            cell: Any = (row.source, row.augmentation)
+            yields[cell] = CellYield(yields[cell].paths, yields[cell].rows + 1)
+        return yields
+
+    def _rules(self) -> Any:
+        return selection_rules(self._options, self._inputs.contamination, capped=True)
+
+    def _ledgers(self, folder: Path) -> list[Path]:
+        """The run's own ledger first, then those that it may read."""
+        own = folder / "ledger"
+        own.mkdir(exist_ok=True)
+        ledgers = [own]
+        if any(spec.partition(":")[0] == "bundled" for spec in self._options.seeds):
+            packed = files("metamath_ray.bootstrap") / BUNDLED_LEDGER
+            if packed.is_file():
+                with as_file(packed) as path:
+                    import_ledger(path, own, name="imported-bundled")
+        for other in self._options.ledger:
+            if other.is_dir():
+                ledgers.append(other)
+            else:
+                import_ledger(other, own, name=f"imported-{_file_digest(other)}")
+        return ledgers
+
+    @contextmanager
+    def _governed(self, folder: Path) -> Iterator[None]:
+        run_id = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+        spent = self._spent_usd(folder / "ledger") if self._options.budget_usd else 0.0
+        self._governor = start_governor(
+            self._options.teacher, run_id=run_id, budget_usd=self._options.budget_usd, spent_usd=spent
+        )
+        try:
+            yield
+        finally:
+            governor, self._governor = self._governor, None
+            governor.close()
+
+    def _spent_usd(self, ledger: Path) -> float:
+        """What the run's own replies have cost so far; imported ones were paid elsewhere."""
+        own = [path for path in segment_paths(ledger) if not path.name.startswith("imported-")]
+        return sum(
+            self._options.teacher.usd(prompt_tokens=r.prompt_tokens, completion_tokens=r.completion_tokens)
+            for r in iter_replies(own)
+        )
+
+
+def _count_by_source(problems: Sequence[Problem]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for problem in problems:
+        counts[problem.source] = counts.get(problem.source, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

@@ -1,0 +1,67 @@
+"""The candidates table: every reasoning path with its verdict and where it came from; and how it is graded."""
+
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from metamath_ray.answers import AnswerStyle, Graded, clean_number_paper, equal, grade
+from metamath_ray.bootstrap._mask import Compat
+
+Verdict = Literal["correct", "incorrect", "no_answer", "truncated", "failed"]
+
+CANDIDATE_SCHEMA = pa.schema(
+    [
+        ("question_id", pa.string()),
+        ("seed_id", pa.string()),
+        ("source", pa.string()),
+        ("augmentation", pa.string()),
+        ("question", pa.string()),
+        ("expected", pa.string()),
+        ("sample_index", pa.int32()),
+        ("response", pa.string()),
+        ("extracted", pa.string()),
+        ("verdict", pa.string()),
+        ("finish_reason", pa.string()),
+        ("prompt_tokens", pa.int32()),
+        ("completion_tokens", pa.int32()),
+        ("request_key", pa.string()),
+        ("teacher", pa.string()),
+        ("decided_by", pa.string()),  # string, number, symbolic; unknown: the grader ran out of time
+        ("failure", pa.string()),  # why a failed sample failed
+        ("mask_start", pa.int32()),  # code points of the seed's question; -1 where nothing is masked
+        ("mask_end", pa.int32()),
+    ]
+)
+"""Columns of `candidates/*.parquet`; a row with an empty `question` is a question that could not be built."""
+
+
+def grade_candidate(row: dict[str, Any], *, style: AnswerStyle, compat: Compat) -> dict[str, Any]:
+    """The row with `extracted`, `verdict` and `decided_by` set from its `response` and `expected`."""
+    if row["failure"]:
+        return {**row, "extracted": "", "verdict": "failed", "decided_by": "none"}
+    if row["finish_reason"] == "content_filter":
+        return {
+            **row,
+            "extracted": "",
+            "verdict": "failed",
+            "decided_by": "none",
+            "failure": "content_filter",
+        }
+    graded = _grade(row["response"], row["expected"], row["augmentation"], style=style, compat=compat)
+    verdict: Verdict = "incorrect" if graded.verdict == "unknown" else graded.verdict
+    if row["finish_reason"] == "length":
+        verdict = "truncated"
+    decided_by = "unknown" if graded.verdict == "unknown" else graded.decided_by
+    return {**row, "extracted": graded.extracted or "", "verdict": verdict, "decided_by": decided_by}
+
+
+def _grade(response: str, expected: str, augmentation: str, *, style: AnswerStyle, compat: Compat) -> Graded:
+    as_plain_number = style == "gsm" or augmentation in ("rephrasing", "self_verification")
+    if (
+        compat == "paper" and as_plain_number
+    ):  # the original cleaned MATH's answers so too: \frac{3}{4} became 4
+        predicted = clean_number_paper(response)
+        gold = clean_number_paper(expected) or expected
+        compared = equal(predicted, gold, source="gsm", rules="paper")
+        return Graded(predicted, compared.verdict, compared.decided_by)
+    return grade(response, expected, source=style, rules="paper" if compat == "paper" else "fixed")

@@ -1,0 +1,106 @@
+"""What each round asks: a pure function of seeds, options and the rows that the rounds before have brought.
+
+A unit is one question of one seed and a run of its samples. Units of a cell (source and augmentation) have a
+fixed order, breadth first: every seed's first question, then its further questions, then further samples. A
+round takes the next units of that order, as many as the rows still missing call for.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from metamath_ray.bootstrap._augmentations import Augmentation
+from metamath_ray.bootstrap._options import BuildOptions
+from metamath_ray.bootstrap._questions import num_questions_of
+from metamath_ray.problems import Problem
+
+Cell = tuple[str, Augmentation]
+"""Source and augmentation: what a target is set for."""
+
+_ACCEPTANCE_AT_FIRST = 0.5
+_ACCEPTANCE_AT_LEAST = 0.02
+_MAX_ROUNDS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Samples `first_sample …` of question number `variant` of one seed."""
+
+    seed_index: int
+    variant: int
+    first_sample: int
+    num_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class CellYield:
+    """What a cell has brought so far: reasoning paths asked, and rows that selection would keep."""
+
+    paths: int = 0
+    rows: int = 0
+
+
+@dataclass
+class Planner:
+    """Plans the rounds of a build; remembers how far each cell's order has been used."""
+
+    seeds: Sequence[Problem]
+    options: BuildOptions
+    _cursors: dict[Cell, Iterator[Unit]] = field(default_factory=dict, init=False)
+    _round: int = field(default=0, init=False)
+
+    def next_round(self, yields: Mapping[Cell, CellYield]) -> dict[Cell, list[Unit]]:
+        """The units of the next round by cell; empty when targets are met or questions have run dry."""
+        self._round += 1
+        if self._round > _MAX_ROUNDS:
+            return {}
+        planned = {cell: self._take(cell, yields.get(cell, CellYield())) for cell in self.cells()}
+        return {cell: units for cell, units in planned.items() if units}
+
+    def cells(self) -> list[Cell]:
+        """Every source of the seeds with every augmentation asked for."""
+        sources = sorted({seed.source for seed in self.seeds})
+        return [(source, augmentation) for source in sources for augmentation in self.options.augmentations]
+
+    def _take(self, cell: Cell, got: CellYield) -> list[Unit]:
+        targets = self.options.target_rows()
+        if cell not in self._cursors:
+            self._cursors[cell] = self._order(cell, deep=bool(targets))
+        if not targets:
+            return list(self._cursors[cell])  # everything in the first round, nothing afterwards
+        missing = targets.get(cell, 0) - got.rows
+        acceptance = got.rows / got.paths if got.paths else _ACCEPTANCE_AT_FIRST
+        paths = missing / max(acceptance, _ACCEPTANCE_AT_LEAST)
+        units: list[Unit] = []
+        while paths > 0 and (unit := next(self._cursors[cell], None)) is not None:
+            units.append(unit)
+            paths -= unit.num_samples
+        return units
+
+    def _order(self, cell: Cell, *, deep: bool) -> Iterator[Unit]:
+        """All units of a cell, breadth first; seeds in an order of their own, so that a part is a fair sample."""
+        source, augmentation = cell
+        indices = [i for i, seed in enumerate(self.seeds) if seed.source == source]
+        indices.sort(key=lambda i: _priority(self.options.seed, augmentation, self.seeds[i].id))
+        counts = {i: num_questions_of(self.seeds[i], augmentation, self.options) for i in indices}
+        step = self.options.samples_per_question
+        stop = max(self.options.max_samples_per_question, step) if deep else step
+        for first in range(0, stop, step):
+            for variant in range(max(counts.values(), default=0)):
+                for i in indices:
+                    if variant < counts[i]:
+                        yield Unit(i, variant, first, min(step, stop - first))
+
+
+def group_by_seed(planned: Mapping[Cell, Sequence[Unit]]) -> list[tuple[int, Augmentation, list[Unit]]]:
+    """The round's units by seed and augmentation: what shares a first call to the teacher stays together."""
+    groups: dict[tuple[int, Augmentation], list[Unit]] = defaultdict(list)
+    for (_, augmentation), units in planned.items():
+        for unit in units:
+            groups[unit.seed_index, augmentation].append(unit)
+    return [(seed_index, augmentation, units) for (seed_index, augmentation), units in groups.items()]
+
+
+def _priority(seed: int, augmentation: str, seed_id: str) -> bytes:
+    return hashlib.sha256(f"{seed}\n{augmentation}\n{seed_id}".encode()).digest()

@@ -1,0 +1,147 @@
+"""One pydantic model of options from YAML, flags and defaults; every job's command line goes through here."""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class BadOptionsError(ValueError):
+    """The command line or the configuration file can't be used; the text is the one line to print."""
+
+
+def parse_options(model: type[M], argv: Sequence[str], *, prog: str, description: str) -> M:
+    """The options from `--config FILE.yaml`, overridden by flags, checked by `model`.
+
+    Flags are dotted paths in kebab case (`--teacher.max-in-flight 8`); free mappings take any path below
+    their name (`--targets.gsm8k.fobar 100`). Raises `BadOptionsError`; `--help` prints and exits 0.
+    """
+    mappings = [path for path, field in _walk(model) if _is_mapping(field)]
+    flags, free = _split_free(argv, mappings)
+    given = vars(_parser(model, prog, description).parse_args(flags))
+    values = _load_yaml(given.pop("config"))
+    for dest, value in given.items():
+        _put(values, dest.split("."), value)
+    for path, value in free:
+        _put(values, path, value)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise BadOptionsError(_one_line(error)) from None
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments: "):
+            unknown = message.split(": ", 1)[1].split()[0]
+            known = [name for action in self._actions for name in action.option_strings]
+            near = difflib.get_close_matches(unknown, known, n=1)
+            hint = f", did you mean {near[0]}?" if near else "; --help lists them all"
+            raise BadOptionsError(f"unknown option {unknown}{hint}")
+        raise BadOptionsError(message)
+
+
+def _parser(model: type[BaseModel], prog: str, description: str) -> _Parser:
+    parser = _Parser(
+        prog=prog, description=description, argument_default=argparse.SUPPRESS, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--config", type=Path, default=None, metavar="FILE.yaml", help="options as YAML; flags win"
+    )
+    for path, field in _walk(model):
+        name = "--" + ".".join(path).replace("_", "-")
+        keywords: dict[str, Any] = {"dest": ".".join(path), "help": _help(field)}
+        if field.annotation is bool:
+            keywords["action"] = argparse.BooleanOptionalAction
+        else:
+            keywords["metavar"] = path[-1].upper()
+            if get_origin(field.annotation) in (list, tuple):
+                keywords["nargs"] = "+"
+        parser.add_argument(name, **keywords)
+    return parser
+
+
+def _walk(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _walk(field.annotation, (*above, name))
+        else:
+            yield (*above, name), field
+
+
+def _is_mapping(field: FieldInfo) -> bool:
+    kinds = (field.annotation, *get_args(field.annotation))
+    return any((get_origin(kind) or kind) is dict for kind in kinds)
+
+
+def _help(field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True)
+    shown = " ".join(map(str, default)) if isinstance(default, tuple | list) else default
+    suffix = "" if shown in (None, "", False) else f" (default: {shown})"
+    return (field.description or "").replace("%", "%%") + suffix
+
+
+def _split_free(
+    argv: Sequence[str], mappings: list[tuple[str, ...]]
+) -> tuple[list[str], list[tuple[list[str], str]]]:
+    """Take `--mapping.any.path value` and `--mapping.any.path=value` out of the arguments."""
+    flags: list[str] = []
+    free: list[tuple[list[str], str]] = []
+    words = iter(argv)
+    for word in words:
+        name, equals, value = word.partition("=")
+        path = name[2:].replace("-", "_").split(".")
+        if name.startswith("--") and any(len(path) > len(m) and tuple(path[: len(m)]) == m for m in mappings):
+            if not equals and (value := next(words, "")) == "":
+                raise BadOptionsError(f"{name} needs a value")
+            free.append((path, value))
+        else:
+            flags.append(word)
+    return flags, free
+
+
+def _load_yaml(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise BadOptionsError(f"--config {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadOptionsError(f"--config {path} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise BadOptionsError(f"--config {path} must hold a mapping of options, got {type(values).__name__}")
+    return values
+
+
+def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    for name in path[:-1]:
+        below = values.setdefault(name, {})
+        if not isinstance(below, dict):
+            below = values[name] = {}
+        values = below
+    values[path[-1]] = value
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown option {path}; --help lists them all"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+    got = "" if first["type"] == "value_error" else f", got {first['input']!r}"
+    return f"{path} {message}{got}".strip()
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print the one line that says why the job ends, and end it with `code` (2 bad input, 3 stopped, 1 failure)."""
+    print(f"error: {message}", file=sys.stderr)  # noqa: T201  # the jobs' last word
+    sys.exit(code)

@@ -1,0 +1,46 @@
+"""What a user writes to name a set of problems: `NAME[:PATH]`."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+BUNDLED = "bundled"
+HUB_NAMES = ("gsm8k", "math")
+"""The names that need no path: without one the Hugging Face hub has them."""
+
+_NAME = re.compile(r"[a-z0-9_-]+")
+_ALLOWED = "allowed are 'bundled', 'gsm8k[:PATH]', 'math[:PATH]', or NAME:PATH with the path of a JSONL file"
+
+
+@dataclass(frozen=True, slots=True)
+class SeedSpec:
+    """A set of problems by name, and the file that it is read from.
+
+    `path` is `None` for the bundled set and for `gsm8k` and `math` from the hub.
+    Raises `ValueError` for a name outside `[a-z0-9_-]+`, for a path given to `bundled`, and for
+    any other name that has no path.
+    """
+
+    name: str
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(
+                f"problem set name must be of the characters a-z 0-9 _ -, got {self.name!r}; {_ALLOWED}"
+            )
+        if self.name == BUNDLED and self.path is not None:
+            raise ValueError(f"problem set 'bundled' takes no path, got {str(self.path)!r}; {_ALLOWED}")
+        if self.path is None and self.name not in (BUNDLED, *HUB_NAMES):
+            raise ValueError(f"problem set {self.name!r} needs a path; {_ALLOWED}")
+
+
+def parse_spec(text: str) -> SeedSpec:
+    """The spec that `NAME[:PATH]` stands for; the path may hold further colons and a leading `~`.
+
+    Raises `ValueError` as `SeedSpec` does, and for a colon with nothing after it.
+    """
+    name, colon, path = text.partition(":")
+    if colon and not path:
+        raise ValueError(f"problem set {text!r} has a colon but no path after it; {_ALLOWED}")
+    return SeedSpec(name, Path(path).expanduser() if colon else None)

@@ -1,0 +1,210 @@
+"""What a finished build left in its run directory, read and checked."""
+
+import json
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+Verdict = Literal["correct", "incorrect", "no_answer", "truncated", "failed"]
+
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+
+_PREFIXES = {"gsm8k": "GSM", "math": "MATH"}
+_SUFFIXES = {
+    "answer_augmentation": "AnsAug",
+    "rephrasing": "Rephrased",
+    "self_verification": "SV",
+    "fobar": "FOBAR",
+}
+
+
+class BadReportInputError(ValueError):
+    """A run directory from which no page or card can be made; the text names the file and what is wrong."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class TeacherTotals(_Record):
+    """What this run asked of the teacher: made (sent), reused (already in the ledger); tokens of those made."""
+
+    model: str
+    calls_made: int
+    calls_reused: int
+    calls_failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    usd: float
+    http_429: int = 0
+    retries: int = 0
+
+
+class LedgerTotals(_Record):
+    """What the replies that the rows come from took, whichever run asked for them."""
+
+    replies: int
+    prompt_tokens: int
+    completion_tokens: int
+    usd: float
+
+
+class TypeYield(_Record):
+    """Counters of one released type; `target` None has no limit."""
+
+    questions: int
+    unusable_questions: int = 0
+    paths: int
+    correct: int
+    incorrect: int
+    no_answer: int
+    truncated: int
+    failed: int
+    selected: int
+    target: int | None = None
+
+    @property
+    def acceptance(self) -> float | None:
+        """Correct paths as a share of all paths, 0 to 1; None without a path."""
+        return self.correct / self.paths if self.paths else None
+
+    def count(self, verdict: Verdict) -> int:
+        """Paths of that verdict."""
+        return int(getattr(self, verdict))
+
+
+class DroppedExample(_Record):
+    """A correct path that is no row, and what it repeats or shares."""
+
+    type: str
+    question: str
+    response: str
+    against: str = ""
+
+
+class Summary(_Record):
+    """`summary.json`."""
+
+    version: str
+    seeds: int
+    seeds_by_source: dict[str, int]
+    skipped_rows: int = 0
+    duplicate_seeds: int = 0
+    teacher: TeacherTotals
+    ledger: LedgerTotals
+    by_type: dict[str, TypeYield]
+    rounds: int = 0
+    unknown_verdicts: int = 0
+    dropped: dict[str, dict[str, int]] = {}
+    dropped_examples: dict[str, list[DroppedExample]] = {}
+    rows: int
+    dataset_sha256: str
+    compat: str
+    seconds: float
+
+    @property
+    def total(self) -> TypeYield:
+        """All types added up; a target only where every type has one."""
+        zero = TypeYield(
+            questions=0,
+            paths=0,
+            correct=0,
+            incorrect=0,
+            no_answer=0,
+            truncated=0,
+            failed=0,
+            selected=0,
+            target=0,
+        )
+        return reduce(_add, self.by_type.values(), zero)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run directory's small files, read, and the paths of its large ones, in order of their names."""
+
+    folder: Path
+    config: dict[str, Any]
+    summary: Summary
+    candidates: tuple[Path, ...]
+    dataset: tuple[Path, ...]
+
+    @property
+    def prices(self) -> tuple[float, float]:
+        """US dollars for a million prompt tokens and a million completion tokens, as the options say."""
+        teacher = self.config.get("teacher") or {}
+        names = ("usd_per_million_prompt_tokens", "usd_per_million_completion_tokens")
+        prompt, completion = (float(teacher.get(name) or 0) for name in names)
+        return prompt, completion
+
+
+def load_run(folder: Path) -> Run:
+    """The run in `folder`. Raises `BadReportInputError` where a file is missing or can't be read."""
+    if not folder.is_dir():
+        raise BadReportInputError(f"{folder} is no folder; name the run directory of a finished build")
+    config = _load_config(folder / "config.yaml")
+    summary = _load_summary(folder / "summary.json")
+    return Run(folder, config, summary, _parquet(folder / "candidates"), _parquet(folder / "dataset"))
+
+
+def type_name(source: str, augmentation: str) -> str:
+    """The released type, such as `GSM_AnsAug`; sources other than the paper's give their own name."""
+    prefix = _PREFIXES.get(source, source.upper())
+    return f"{prefix}_{_SUFFIXES.get(augmentation, augmentation)}"
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write a file whole or not at all; what UTF-8 can't hold becomes `?`."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8", errors="replace")
+    return partial.replace(path)
+
+
+def _add(one: TypeYield, other: TypeYield) -> TypeYield:
+    counts = {
+        name: getattr(one, name) + getattr(other, name) for name in TypeYield.model_fields if name != "target"
+    }
+    target = None if one.target is None or other.target is None else one.target + other.target
+    return TypeYield(**counts, target=target)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BadReportInputError(f"{path} is missing; a finished build writes it") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadReportInputError(f"{path} can't be read: {error}") from None
+
+
+def _load_config(path: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(_read(path))
+    except yaml.YAMLError as error:
+        raise BadReportInputError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict):
+        raise BadReportInputError(f"{path} must hold a mapping of options, got {type(config).__name__}")
+    return config
+
+
+def _load_summary(path: Path) -> Summary:
+    text = _read(path)
+    try:
+        return Summary.model_validate(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise BadReportInputError(f"{path} is no JSON: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole file"
+        raise BadReportInputError(f"{path}: {where}: {first['msg']}") from None
+
+
+def _parquet(folder: Path) -> tuple[Path, ...]:
+    paths = tuple(sorted(folder.glob("*.parquet")))
+    if not paths:
+        raise BadReportInputError(f"{folder} holds no *.parquet file; a finished build writes at least one")
+    return paths

@@ -1,0 +1,58 @@
+"""The teacher: client, governor (rates, money), ledger (every reply, once), and the Ray Data stage."""
+
+from metamath_ray.teacher._client import TeacherClient
+from metamath_ray.teacher._faults import Reject, Retry, Stop
+from metamath_ray.teacher._governor import (
+    Counters,
+    Governor,
+    GovernorStatus,
+    LocalGovernor,
+    RayGovernor,
+    start_governor,
+)
+from metamath_ray.teacher._ledger import (
+    LedgerIndex,
+    LedgerReader,
+    build_index,
+    export_ledger,
+    import_ledger,
+    iter_replies,
+    segment_paths,
+)
+from metamath_ray.teacher._options import ApiKey, TeacherOptions
+from metamath_ray.teacher._requests import ChatRequest, Failure, Message, Outcome, Reply, request_keys
+from metamath_ray.teacher._segments import LedgerDamagedError
+from metamath_ray.teacher._stage import StageSetup, TeacherStage
+from metamath_ray.teacher._worker import TeacherWorker
+
+__all__ = [
+    "ApiKey",
+    "ChatRequest",
+    "Counters",
+    "Failure",
+    "Governor",
+    "GovernorStatus",
+    "LedgerDamagedError",
+    "LedgerIndex",
+    "LedgerReader",
+    "LocalGovernor",
+    "Message",
+    "Outcome",
+    "RayGovernor",
+    "Reject",
+    "Reply",
+    "Retry",
+    "StageSetup",
+    "Stop",
+    "TeacherClient",
+    "TeacherOptions",
+    "TeacherStage",
+    "TeacherWorker",
+    "build_index",
+    "export_ledger",
+    "import_ledger",
+    "iter_replies",
+    "request_keys",
+    "segment_paths",
+    "start_governor",
+]

@@ -1,0 +1,118 @@
+"""One call to an OpenAI-compatible chat endpoint: what came back, or what the failure means."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from metamath_ray.teacher._faults import Fault, Reject, Retry, Stop, classify_status
+from metamath_ray.teacher._options import ApiKey, TeacherOptions
+from metamath_ray.teacher._requests import Message, sampling_of
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One sample of a call."""
+
+    text: str
+    finish_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A call that was answered; may hold fewer choices than asked for."""
+
+    choices: tuple[Choice, ...]
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class TeacherClient:
+    """The `openai` client with our own retries above it and nothing parsed that we do not use.
+
+    `post(..., cast_to=object)` over the aiohttp transport costs half of the typed call.
+    """
+
+    def __init__(self, options: TeacherOptions, api_key: ApiKey) -> None:
+        from openai import (
+            AsyncOpenAI,
+            DefaultAioHttpClient,
+        )  # a worker needs it, an import of the package not
+
+        self._options = options
+        self._client = AsyncOpenAI(
+            base_url=options.base_url,
+            api_key=api_key.get_secret_value(),
+            max_retries=0,
+            timeout=options.timeout,
+            http_client=DefaultAioHttpClient(timeout=options.timeout),
+        )
+
+    async def complete(self, messages: tuple[Message, ...], *, num_samples: int) -> Completion | Fault:
+        """Ask once. Never raises for what an endpoint or the wire does; that is a `Fault`."""
+        import openai
+
+        body = {"model": self._options.model, "messages": list(messages), **sampling_of(self._options)}
+        if num_samples > 1:
+            body["n"] = num_samples
+        try:
+            answer = await self._client.post("/chat/completions", cast_to=object, body=body)
+        except openai.APITimeoutError:
+            return Retry("timeout")
+        except openai.APIStatusError as error:
+            headers = {name.lower(): value for name, value in error.response.headers.items()}
+            return classify_status(error.status_code, headers, error.body)
+        except openai.APIConnectionError as error:
+            return Retry(f"connection: {error.__cause__ or error}")
+        except (openai.APIResponseValidationError, json.JSONDecodeError, UnicodeDecodeError):
+            return Retry("truncated_json")
+        return parse_completion(answer)
+
+    async def check(self) -> Fault | None:
+        """Ask for the list of models: None where the endpoint is there and takes the key and the model.
+
+        An endpoint without that list, or with one that leaves models out, is given the benefit of the doubt.
+        """
+        import openai
+
+        try:
+            answer = await self._client.get("/models", cast_to=object)
+        except openai.APIStatusError as error:
+            fault = classify_status(error.status_code, {}, error.body)
+            return fault if isinstance(fault, Stop) and error.status_code in (401, 403) else None
+        except openai.APIConnectionError as error:
+            return Stop(f"no teacher answers at {self._options.base_url}: {error.__cause__ or error}")
+        except (openai.APIResponseValidationError, json.JSONDecodeError, UnicodeDecodeError):
+            return None
+        return _check_model(answer, self._options.model)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+def parse_completion(answer: Any) -> Completion | Fault:
+    """The choices and the bill in a chat completion's JSON; anything else counts as a transport failure."""
+    try:
+        choices = tuple(
+            Choice(str(choice["message"].get("content") or ""), str(choice.get("finish_reason") or "stop"))
+            for choice in sorted(answer["choices"], key=lambda choice: choice.get("index", 0))
+        )
+        usage = answer.get("usage") or {}
+        return Completion(
+            choices, int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return Retry("malformed_reply")
+
+
+def _check_model(answer: Any, model: str) -> Fault | None:
+    if not isinstance(answer, dict) or not isinstance(answer.get("data"), list):
+        return None
+    names = [str(entry.get("id")) for entry in answer["data"] if isinstance(entry, dict)]
+    served_by_vllm = any(isinstance(e, dict) and e.get("owned_by") == "vllm" for e in answer["data"])
+    if served_by_vllm and model not in names:  # vLLM's list is complete, a gateway's may not be
+        return Stop(f"the teacher serves no model {model!r}, but: {', '.join(names)}")
+    return None
+
+
+__all__ = ["Choice", "Completion", "Reject", "TeacherClient", "parse_completion"]

@@ -1,0 +1,86 @@
+"""What each failure of the teacher's endpoint means: ask again, give this request up, or stop the run."""
+
+import email.utils
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+_STOP_STATUS = {
+    401: "the teacher refused the API key (401)",
+    403: "the teacher forbids this request (403)",
+    404: "the teacher knows no such model or path (404)",
+}
+_QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Ask again; `retry_after_s` where the server named a time, `slow_down` where it asked for less."""
+
+    cause: str
+    retry_after_s: float | None = None
+    slow_down: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """This request will never be answered (a 400); the run goes on."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """No request will be answered; the run stops, resumable."""
+
+    reason: str
+
+
+Fault = Retry | Reject | Stop
+
+
+def classify_status(status: int, headers: dict[str, str], body: Any) -> Fault:
+    """What an HTTP status other than 2xx means. `headers` in lower case; `body` parsed JSON or text."""
+    code, message = _error_of(body)
+    if code in _QUOTA_CODES:
+        return Stop(f"the teacher's quota is exhausted ({code}): {message}")
+    if status in _STOP_STATUS:
+        return Stop(f"{_STOP_STATUS[status]}: {message}")
+    if status == 429 or status == 503:
+        return Retry(f"http_{status}", retry_after_s(headers), slow_down=True)
+    if status in (408, 409, 425) or status >= 500:
+        return Retry(f"http_{status}", retry_after_s(headers))
+    return Reject(f"{status}: {message}")
+
+
+def retry_after_s(headers: dict[str, str]) -> float | None:
+    """Seconds named by `retry-after-ms` or `retry-after` (seconds or an HTTP date); None where neither is."""
+    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
+        return milliseconds / 1000
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    if (seconds := _number(value)) is not None:
+        return seconds
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text) if text is not None else None
+    except ValueError:
+        return None
+    return number if number is None or 0 <= number < 86_400 else None
+
+
+def _error_of(body: Any) -> tuple[str, str]:
+    """Code and message of an OpenAI error body, cut short: it may be a page of HTML."""
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        message = error.get("message") or json.dumps(error)
+        return str(error.get("code") or error.get("type") or ""), " ".join(str(message).split())[:300]
+    return "", " ".join(str(error).split())[:300]

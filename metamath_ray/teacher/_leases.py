@@ -1,0 +1,148 @@
+"""A worker's side of the governor: starts calls within its lease and reports while any runs or waits."""
+
+import asyncio
+import collections
+import contextlib
+import time
+import uuid
+from dataclasses import dataclass, replace
+
+from metamath_ray.teacher._governor import LEASE_S, Counters, Demand, GovernorHandle, Lease
+
+_SPACING_S = 0.02  # between two reports of a worker whose leases are met in full
+_LIMITED_SPACING_S = 0.1  # and of one that gets less than it wants: asking more often brings no more
+
+
+class TeacherStoppedError(Exception):
+    """The run was stopped (budget, key, quota, silent teacher); the reason is its text."""
+
+
+@dataclass
+class _Rate:
+    """Completions a second, smoothed, to foresee how many calls a lease can use."""
+
+    per_s: float = 0.0
+    done: int = 0
+    since: float = 0.0
+
+    def foresee(self, now: float) -> int:
+        if now - self.since >= LEASE_S:
+            self.per_s = 0.5 * self.per_s + 0.5 * self.done / (now - self.since)
+            self.done, self.since = 0, now
+        return int(self.per_s * LEASE_S * 1.5) + 1
+
+
+class LeaseHolder:
+    """Lets at most the leased number of calls start; lives on one event loop.
+
+    `acquire` waits for a place and raises `TeacherStoppedError` once the run is stopped; `release` gives
+    the place back.
+    """
+
+    def __init__(self, governor: GovernorHandle) -> None:
+        self._governor = governor
+        self._id = uuid.uuid4().hex
+        self._waiters: collections.deque[asyncio.Future[None]] = collections.deque()
+        self._in_flight = 0
+        self._left = 0
+        self._lease = Lease(0, 0, 0.0)
+        self._expires = 0.0
+        self._rate = _Rate(since=time.monotonic())
+        self._loop_task: asyncio.Task[None] | None = None
+        self._short = asyncio.Event()
+        self._retry_after_s: float | None = None
+        self._was_met = True
+        self.counters = Counters()
+
+    async def acquire(self) -> None:
+        """Wait for the right to start one call."""
+        if self._lease.stop is not None:
+            raise TeacherStoppedError(self._lease.stop)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._dispatch()
+        self._ask_for_more()
+        if self._loop_task is None or self._loop_task.done():
+            self._loop_task = asyncio.create_task(self._report_while_busy())
+        await waiter
+
+    def release(self) -> None:
+        """The call has ended, well or not."""
+        self._in_flight -= 1
+        self._rate.done += 1
+        self._dispatch()
+        self._ask_for_more()
+
+    def count(self, **changes: float) -> None:
+        """Add to this worker's counters."""
+        self.counters = replace(
+            self.counters, **{name: getattr(self.counters, name) + change for name, change in changes.items()}
+        )
+
+    def throttled(self, retry_after_s: float | None) -> None:
+        """Tell the whole cluster with the next report that the server asked for less."""
+        self._retry_after_s = max(self._retry_after_s or 0.0, retry_after_s or 0.0)
+        self._left = 0
+        self._short.set()
+
+    async def stop(self, reason: str) -> None:
+        """Stop the run for every worker."""
+        await self._governor.stop(reason)
+        self._refuse(reason)
+
+    async def report(self) -> None:
+        """Send the counters as they are, so that none is missing after the last call."""
+        await self._renew()
+
+    def _dispatch(self) -> None:
+        if time.monotonic() >= self._expires:
+            self._left = 0
+        while self._waiters and self._left > 0 and self._in_flight < self._lease.slots:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                self._left -= 1
+                self._in_flight += 1
+                waiter.set_result(None)
+
+    def _ask_for_more(self) -> None:
+        if self._waiters and self._left <= 0 and self._in_flight < max(self._lease.slots, 1):
+            self._short.set()
+
+    async def _report_while_busy(self) -> None:
+        while True:
+            started = time.monotonic()
+            await self._renew()
+            if not self._waiters and not self._in_flight:
+                return
+            if self._lease.stop is not None:
+                self._refuse(self._lease.stop)
+            wait_s = self._lease.pause_s if 0 < self._lease.pause_s < LEASE_S / 2 else LEASE_S / 2
+            spacing_s = _SPACING_S if self._was_met else _LIMITED_SPACING_S
+            await asyncio.sleep(max(0.0, spacing_s - (time.monotonic() - started)))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._short.wait(), wait_s)
+            self._short.clear()
+
+    async def _renew(self) -> None:
+        asked_at = time.monotonic()
+        free = self._lease.slots - self._in_flight if self._lease.slots else len(self._waiters)
+        demand = Demand(
+            waiting=len(self._waiters),
+            in_flight=self._in_flight,
+            wanted=min(len(self._waiters), max(0, free) + self._rate.foresee(asked_at)),
+            unused=self._left if asked_at < self._expires else 0,
+            counters=self.counters,
+            retry_after_s=self._retry_after_s,
+        )
+        self._left, self._retry_after_s = 0, None  # given back with this report
+        self._lease = await self._governor.lease(self._id, demand)
+        self._left, self._expires = self._lease.requests, asked_at + LEASE_S
+        self._was_met = self._left >= demand.wanted
+        self._dispatch()
+
+    def _refuse(self, reason: str) -> None:
+        self._lease = Lease(0, 0, 0.0, reason)
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_exception(TeacherStoppedError(reason))

@@ -1,0 +1,94 @@
+"""Requests to the teacher, the key that each sample has in the ledger, and its reply."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+from metamath_ray.teacher._options import TeacherOptions
+
+
+class Message(TypedDict):
+    """One chat message as the OpenAI protocol has it."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """Samples `first_sample … first_sample + num_samples - 1` of one prompt."""
+
+    messages: tuple[Message, ...]
+    first_sample: int = 0
+    num_samples: int = 1
+
+    @property
+    def samples(self) -> range:
+        """The sample indices asked for."""
+        return range(self.first_sample, self.first_sample + self.num_samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One sample that the teacher gave, as the ledger holds it.
+
+    Token counts add up over the samples of one call to what the endpoint billed: the first sample of
+    a call carries the prompt tokens, and completion tokens are shared out by length of text.
+    """
+
+    key: str
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    model: str
+    sample_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A sample that the teacher will not give; never stored, so a later run may ask again.
+
+    `reason` is `rejected` (a 400: too long, filtered), `empty` (no content, three times), `stopped`
+    (the run was stopped first) or `not_recorded` (no endpoint given, not in the ledger).
+    """
+
+    key: str
+    reason: Literal["rejected", "empty", "stopped", "not_recorded"]
+    detail: str = ""
+
+
+Outcome = Reply | Failure
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one byte form of a JSON value: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode("utf-8", errors="surrogatepass")
+
+
+def sampling_of(options: TeacherOptions) -> dict[str, float | int]:
+    """The sampling parameters as they are sent and as they enter the key."""
+    return {
+        "max_tokens": options.max_tokens,
+        "temperature": options.temperature,
+        "top_p": options.top_p,
+    }
+
+
+def request_keys(request: ChatRequest, options: TeacherOptions) -> list[str]:
+    """SHA-256 of model, messages, sampling parameters and sample index, one for each sample asked for.
+
+    Neither the URL nor the API key enters, so a reply is found again wherever it was bought.
+    """
+    body = canonical_json(
+        {"messages": list(request.messages), "model": options.model, "sampling": sampling_of(options)}
+    )
+    prefix = hashlib.sha256(body + b"\n")
+    keys = []
+    for sample in request.samples:
+        digest = prefix.copy()
+        digest.update(str(sample).encode())
+        keys.append(digest.hexdigest())
+    return keys
