@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 
 from metamath_ray.bootstrap import (
     BadRunDirError,
@@ -23,8 +24,10 @@ from metamath_ray.bootstrap import (
     Inputs,
     forecast_build,
     load_inputs,
+    open_run_dir,
 )
 from metamath_ray.options import BadOptionsError, fail, parse_options
+from metamath_ray.reports import write_build_report, write_dataset_card
 from metamath_ray.teacher import ApiKey, LedgerDamagedError, Stop, TeacherClient, TeacherOptions
 
 PROGRESS_S = 10.0
@@ -43,19 +46,20 @@ def main(argv: list[str]) -> None:
         return
     if options.teacher.base_url:
         check_teacher(options.teacher, inputs.api_key)
-    start_ray()
     try:
-        summary = run_with_progress(Build(inputs))
+        with open_run_dir(options, prompts=inputs.prompts, seeds=inputs.seeds.problems) as folder:
+            start_ray()
+            summary = run_with_progress(Build(inputs, folder))
+            print(f"report: {write_build_report(folder)}")
+            write_dataset_card(folder)
     except BadRunDirError as error:
         fail(str(error), 2)
     except BuildStoppedError as error:
         fail(f"stopped: {error}; run the same command again to go on", 3)
     except LedgerDamagedError as error:
         fail(str(error), 1)
-    from metamath_ray.reports import write_build_report, write_dataset_card
-
-    print(f"report: {write_build_report(summary.parent)}")
-    write_dataset_card(summary.parent)
+    except KeyboardInterrupt:
+        fail("interrupted; run the same command again to go on", 130)
     print(summary)
 
 
@@ -96,10 +100,11 @@ def start_ray() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.issue_detectors_config.detectors = []  # they warn of actors that wait for the network, as ours do
     logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
-def run_with_progress(build: Build):  # noqa: ANN201  # a path, or the exception of the build
+def run_with_progress(build: Build) -> Path:
     """Run the build while a thread prints what is done every few seconds."""
     ended = threading.Event()
     printer = threading.Thread(target=print_progress, args=(build, ended), daemon=True)

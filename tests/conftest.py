@@ -1,9 +1,17 @@
+import json
 import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))  # teacher_double, for the tests that run it on their own event loop
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +21,48 @@ def published() -> Path:
     if not (folder / "gsm8k_train.jsonl").is_file():
         pytest.skip("the published benchmark files are not here (METAMATH_RAY_DATA)")
     return folder
+
+
+@dataclass(frozen=True)
+class RunningDouble:
+    """A teacher double in a process of its own."""
+
+    base_url: str
+    pid: int
+
+    def stats(self) -> dict[str, Any]:
+        """What was asked of it: see `teacher_double.Stats`."""
+        stats: dict[str, Any] = json.loads(self._send("/stats", None))
+        return stats
+
+    def change(self, **options: Any) -> None:
+        """Let it behave otherwise from now on."""
+        self._send("/options", json.dumps(options).encode())
+
+    def _send(self, path: str, body: bytes | None) -> bytes:
+        request = urllib.request.Request(self.base_url.removesuffix("/v1") + path, data=body)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            answer: bytes = response.read()
+            return answer
+
+
+@pytest.fixture
+def teacher_double() -> Iterator[Callable[..., RunningDouble]]:
+    """Starts doubles by `teacher_double(right_share=0.6, …)` on free ports; ends them with the test."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(**options: Any) -> RunningDouble:
+        command = [sys.executable, str(ROOT / "tests" / "teacher_double.py"), json.dumps(options)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        processes.append(process)
+        assert process.stdout is not None
+        base_url = process.stdout.readline().strip()
+        assert base_url, "the double did not start"
+        return RunningDouble(base_url, process.pid)
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()

@@ -7,16 +7,23 @@ from metamath_ray.answers._types import AnswerStyle
 
 _MARKER = "The answer is:"
 _ANY_MARKER = re.compile(
-    r"\b(?:the|final)\s{1,4}(?:final\s{1,4})?answer\s{0,4}(?:is\s{0,4})?(?:\*\*)?:", re.IGNORECASE
+    r"\b(?:the\s{1,4}(?:final\s{1,4})?answer\s{1,4}is|final\s{1,4}answer(?:\s{1,4}is)?)\s{0,4}(?:\*\*)?:"
+    r"|^[#* ]{0,8}answer(?:\*\*)?:",
+    re.IGNORECASE | re.MULTILINE,
 )
-_IN_PASSING = re.compile(r"\bthe\s{1,4}(?:final\s{1,4})?answer\s{1,4}is\b", re.IGNORECASE)
+_IN_PASSING = re.compile(
+    r"\bthe\s{1,4}(?:(?:final\s{1,4})?answer"
+    r"|value\s{1,4}of\s{1,4}(?:the\s{1,4})?(?:unknown\s{1,4})?(?:variable\s{1,4})?\\?[($]{0,2}[xX]\\?[)$]{0,2})\s{1,4}is\b",
+    re.IGNORECASE,
+)
 _HASHES = "####"
 _REASON = re.compile(
-    r",?\s+(?:because|since|which|so that|as (?:the|he|she|it|we|they|there))\b.*", re.DOTALL
+    r",?\s{1,3}(?:because|since|which|so that|as (?:the|he|she|it|we|they|there))\b.*", re.DOTALL
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s+[\"'(]?[A-Z])")
 _MATH_DELIMITERS = (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("$", "$"))
 _MAX_TAIL = 20_000
+_MAX_BOXED = 200_000
 _PLAIN_DIGITS = 18
 
 
@@ -24,7 +31,7 @@ def extract_fixed(text: str, source: AnswerStyle) -> str | None:
     """Give the text of the final answer, freed of delimiters and trailing prose, None where there is none.
 
     The last `The answer is:` counts; without one the last box; without one the last `####`; without that
-    the last `the answer is`, which solutions also say in passing.
+    the last `the answer is` or `the value of x is`, which solutions also say in passing.
     """
     tail = _tail(text)
     if tail is None:
@@ -53,11 +60,11 @@ def _last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
 
 
 def _unmarked(text: str) -> str | None:
-    """Give the last box, else what follows the last `####`, else the last `the answer is`."""
-    text = text[-_MAX_TAIL:]
-    boxed = find_boxed(text)
+    """Give the last box, else what follows the last `####`, else what is said in passing."""
+    boxed = find_boxed(text[-_MAX_BOXED:])
     if boxed is not None:
         return boxed or None
+    text = text[-_MAX_TAIL:]
     _, marker, tail = text.rpartition(_HASHES)
     if not marker:
         last = _last_match(_IN_PASSING, text)

@@ -41,11 +41,15 @@ def equal(
     return equal_symbolically(predicted, gold, default_pool()) if symbolic else OTHER_STRING
 
 
-def grade(text: str, gold: str, *, source: AnswerStyle, rules: RuleSet = "fixed") -> Graded:
-    """Extract a reply's final answer and compare it with the gold."""
+def grade(
+    text: str, gold: str, *, source: AnswerStyle, rules: RuleSet = "fixed", symbolic: bool = True
+) -> Graded:
+    """Extract a reply's final answer and compare it with the gold.
+
+    `symbolic=False` makes the verdict a pure function of the texts: no time limit can change it.
+    """
     predicted = extract(text, source, rules=rules)
-    comparison = equal(predicted, gold, source=source, rules=rules)
-    return Graded(predicted, comparison.verdict, comparison.decided_by)
+    return _graded(predicted, equal(predicted, gold, source=source, rules=rules, symbolic=symbolic))
 
 
 def grade_many(

@@ -82,8 +82,13 @@ def _both_assign_otherwise(relation: Relation, other: Shape) -> bool:
         return False
     if set(other.signs) != {"="} or not is_name(other.sides[0]) or not is_name(relation.sides[0]):
         return True
-    first, second = relation.sides[0].text, other.sides[0].text
-    return len(first) == len(second) == 1 and first != second
+    first, second = (side.text.replace(" ", "") for side in (relation.sides[0], other.sides[0]))
+    return first != second and not any(_is_title(name) for name in (first, second))
+
+
+def _is_title(name: str) -> bool:
+    """Tell whether a name stands for any quantity: `f(x)`, `\\text{Area}`, a word; a variable does not."""
+    return "(" in name or "\\text" in name or (len(name) > 2 and name.isalpha())
 
 
 def _last_side(relation: Relation) -> Shape:

@@ -21,6 +21,7 @@ SymbolicVerdict = Literal["correct", "incorrect", "unreadable", "unknown"]
 _MODULE = "metamath_ray.answers._symbolic_worker"
 _START_TIMEOUT_S = 120.0
 _GRACE_S = 0.5
+_MAX_LENGTH = 10_000  # well below a pipe's buffer: writing to a child that hangs must not block
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV")
 _VERDICTS: dict[str, SymbolicVerdict] = {
     "correct": "correct", "incorrect": "incorrect", "unreadable": "unreadable", "unknown": "unknown"
@@ -52,10 +53,13 @@ class SymbolicPool:
     def compare(self, predicted: str, gold: str) -> SymbolicVerdict:
         """Give math-verify's verdict on two LaTeX texts; `unreadable` where it cannot parse one.
 
-        Blocks for the time limit at most, once a child runs. Raises RuntimeError after `close()`.
+        Blocks for the time limit at most, once a child runs. Raises RuntimeError after `close()`,
+        and where the child cannot start (math-verify is not installed).
         """
         if self._closed:
             raise RuntimeError("this SymbolicPool is closed")
+        if len(predicted) + len(gold) > _MAX_LENGTH:
+            return "unreadable"
         worker = self._idle.get()
         try:
             return worker.ask(predicted, gold)
@@ -99,6 +103,8 @@ class _Worker:
     def ask(self, predicted: str, gold: str) -> SymbolicVerdict:
         for _ in range(2):  # a child may have died idle: that is not the pair's fault
             process = self.process or self._start()
+            if process is None:
+                return "unknown"
             self._count += 1
             request = {"id": self._count, "predicted": predicted, "gold": gold}
             if self._send(process, request):
@@ -112,7 +118,8 @@ class _Worker:
             return "unknown"
         return _VERDICTS.get(str(reply.get("verdict")), "unknown")
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> subprocess.Popen[bytes] | None:
+        """Start a child and wait until it is ready; None where the machine is too busy for that."""
         command = [sys.executable, "-P", "-m", _MODULE, str(self.timeout_s), str(self.memory_mb)]
         process = subprocess.Popen(  # noqa: S603 - our own module, no text of a model in the command
             command,
@@ -125,10 +132,16 @@ class _Worker:
         )
         self.process, self._buffer = process, b""
         ready = self._receive(process, time.monotonic() + _START_TIMEOUT_S)
-        if ready is None:
-            self.stop()
-            raise RuntimeError(f"the symbolic worker did not start: {' '.join(command)}")
-        return process
+        if ready is not None:
+            return process
+        code = _exit_code(process)
+        self.stop()
+        if code is None:
+            return None
+        raise RuntimeError(
+            f"the symbolic worker ended with code {code} at its start; is math-verify installed? "
+            f"Run it by hand: {' '.join(command)}"
+        )
 
     def _send(self, process: subprocess.Popen[bytes], request: dict[str, object]) -> bool:
         assert process.stdin is not None
@@ -171,6 +184,14 @@ class _Worker:
         if process is not None:
             process.returncode = 0  # so that Popen neither waits for it nor warns
             _close_pipes(process)
+
+
+def _exit_code(process: subprocess.Popen[bytes]) -> int | None:
+    """Give the code of a child that has closed its pipe, None where it still runs."""
+    try:
+        return process.wait(timeout=1)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _close_pipes(process: subprocess.Popen[bytes]) -> None:

@@ -63,6 +63,7 @@ _CURRENCY_AFTER = re.compile(r"\s*(?:\\?\$|[€£¥₹])\s*$")
 _PERCENT = re.compile(
     r"\s*(?:\\?%|(?:\\text\s*\{\s*)?\b(?:percent|per cent|percentage|pct)\b\s*\}?)\s*$", re.IGNORECASE
 )
+_ANGLE_FUNCTION = re.compile(r"\\(?:sin|cos|tan|sec|csc|cot)(?![A-Za-z])")
 _DEGREES = re.compile(r"\s*\^\\circ\s*(?:\\text\s*\{\s*)?([CF]?)\s*\}?\s*$")
 
 
@@ -83,7 +84,12 @@ def peel_unit(text: str) -> tuple[str, Unit | None]:
         return currency[1] + rest, Unit("$", "money")
     if text.endswith(("$", "€", "£", "¥", "₹")) and (after := _CURRENCY_AFTER.search(text)):
         return text[: after.start()], Unit("$", "money")
-    if "\\circ" in text and (degrees := _DEGREES.search(text)) and degrees.start() > 0:
+    if (
+        "\\circ" in text
+        and not _ANGLE_FUNCTION.search(text)
+        and (degrees := _DEGREES.search(text))
+        and degrees.start() > 0
+    ):
         return text[: degrees.start()], Unit("degree" + degrees[1], "angle")
     return _peel_words(text)
 

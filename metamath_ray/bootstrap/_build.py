@@ -32,10 +32,10 @@ from metamath_ray.bootstrap._options import BuildOptions
 from metamath_ray.bootstrap._pipeline import plan_table, run_round
 from metamath_ray.bootstrap._plan import Cell, CellYield, Planner, group_by_seed
 from metamath_ray.bootstrap._prompts import Prompts, load_prompts
-from metamath_ray.bootstrap._run_dir import open_run_dir
-from metamath_ray.bootstrap._selection import select_rows
-from metamath_ray.bootstrap._summary import count_by_type, write_summary
-from metamath_ray.problems import Problem, load_problems
+from metamath_ray.bootstrap._seeds import Seeds, load_seeds
+from metamath_ray.bootstrap._selection import SelectionRules, select_rows
+from metamath_ray.bootstrap._summary import Result, write_summary
+from metamath_ray.problems import load_problems
 from metamath_ray.teacher import (
     ApiKey,
     GovernorStatus,
@@ -43,9 +43,9 @@ from metamath_ray.teacher import (
     StageSetup,
     build_index,
     import_ledger,
-    iter_replies,
     segment_paths,
     start_governor,
+    sum_usage,
 )
 
 logger = logging.getLogger(__name__)
@@ -55,15 +55,6 @@ BUNDLED_LEDGER = "bundled_ledger.jsonl.xz"
 
 class BuildStoppedError(Exception):
     """The build was stopped by its budget or its teacher; the same command goes on from here."""
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """The seed problems of a build, and what loading them left out."""
-
-    problems: tuple[Problem, ...]
-    num_skipped: int
-    num_duplicates: int
 
 
 @dataclass(frozen=True)
@@ -91,20 +82,6 @@ def load_inputs(options: BuildOptions) -> Inputs:
     return Inputs(options, seeds, load_prompts(options.prompts), contamination, ApiKey(key or "none"))
 
 
-def load_seeds(options: BuildOptions) -> Seeds:
-    """The first `limit_seeds` problems of each source, each question once."""
-    problems: dict[str, Problem] = {}
-    num_loaded = num_skipped = 0
-    for spec in options.seeds:
-        loaded = load_problems(spec, skip_bad_rows=options.skip_bad_rows)
-        taken = loaded.problems[: options.limit_seeds]
-        num_loaded += len(taken)
-        num_skipped += loaded.num_skipped
-        for problem in taken:
-            problems.setdefault(" ".join(problem.question.split()), problem)
-    return Seeds(tuple(problems.values()), num_skipped, num_loaded - len(problems))
-
-
 def _check_targets(options: BuildOptions, seeds: Seeds) -> None:
     sources = {problem.source for problem in seeds.problems}
     named = set(options.targets) if isinstance(options.targets, dict) else set()
@@ -117,9 +94,10 @@ def _check_targets(options: BuildOptions, seeds: Seeds) -> None:
 class Build:
     """A build in progress; `run` does it, `status` may be asked from another thread meanwhile."""
 
-    def __init__(self, inputs: Inputs) -> None:
+    def __init__(self, inputs: Inputs, folder: Path) -> None:
         self._inputs = inputs
         self._options = inputs.options
+        self._folder = folder
         self._governor: RayGovernor | None = None
         self.num_planned = 0
 
@@ -130,36 +108,32 @@ class Build:
     def run(self) -> Path:
         """Build the dataset in the run directory; gives the path of `summary.json`.
 
-        Needs a connected Ray. Raises `BuildStoppedError` where budget or teacher end the run early,
-        `BadRunDirError` and `LedgerDamagedError` as their texts say.
+        Needs a connected Ray. Raises `BuildStoppedError` where budget or teacher end the run early, and
+        `LedgerDamagedError` as its text says.
         """
         started = time.monotonic()
-        inputs = self._inputs
-        with open_run_dir(self._options, prompts=inputs.prompts, seeds=inputs.seeds.problems) as folder:
-            ledgers = self._ledgers(folder)
-            with self._governed(folder):
-                table, num_rounds = self._run_rounds(folder, ledgers)
-                status = self.status()
-            assert status is not None
-            selection = select_rows(
-                accepted_candidates(table, inputs.seeds.problems, self._options), self._rules()
-            )
-            write_candidates(table, folder / "candidates")
-            digest = write_dataset(selection.rows, folder)
-            return write_summary(
-                folder,
+        folder, seeds = self._folder, self._inputs.seeds
+        ledgers = self._ledgers(folder)
+        with self._governed(folder) as governor:
+            table, num_rounds = self._run_rounds(folder, ledgers)
+            counters = governor.status().counters
+        accepted = accepted_candidates(table, seeds.problems, self._options)
+        selection = select_rows(accepted, self._rules(capped=True))
+        write_candidates(table, folder / "candidates")
+        return write_summary(
+            folder,
+            Result(
                 options=self._options,
-                num_seeds_by_source=_count_by_source(inputs.seeds.problems),
-                num_skipped=inputs.seeds.num_skipped,
-                num_duplicates=inputs.seeds.num_duplicates,
-                counters=status.counters,
-                by_type=count_by_type(table, selection, self._options),
+                seeds=seeds,
+                counters=counters,
+                bought=sum_usage(segment_paths(ledgers[0])),
                 table=table,
                 selection=selection,
                 num_rounds=num_rounds,
-                dataset_sha256=digest,
+                dataset_sha256=write_dataset(selection.rows, folder),
                 seconds=time.monotonic() - started,
-            )
+            ),
+        )
 
     def _run_rounds(self, folder: Path, ledgers: Sequence[Path]) -> tuple[pa.Table, int]:
         planner = Planner(self._inputs.seeds.problems, self._options)
@@ -219,8 +193,8 @@ class Build:
             yields[cell] = CellYield(yields[cell].paths, yields[cell].rows + 1)
         return yields
 
-    def _rules(self) -> Any:
-        return selection_rules(self._options, self._inputs.contamination, capped=True)
+    def _rules(self, *, capped: bool) -> SelectionRules:
+        return selection_rules(self._options, self._inputs.contamination, capped=capped)
 
     def _ledgers(self, folder: Path) -> list[Path]:
         """The run's own ledger first, then those that it may read."""
@@ -231,42 +205,34 @@ class Build:
             packed = files("metamath_ray.bootstrap") / BUNDLED_LEDGER
             if packed.is_file():
                 with as_file(packed) as path:
-                    import_ledger(path, own, name="imported-bundled")
+                    _import(path, own)
         for other in self._options.ledger:
             if other.is_dir():
                 ledgers.append(other)
             else:
-                import_ledger(other, own, name=f"imported-{_file_digest(other)}")
+                _import(other, own)
         return ledgers
 
     @contextmanager
-    def _governed(self, folder: Path) -> Iterator[None]:
+    def _governed(self, folder: Path) -> Iterator[RayGovernor]:
         run_id = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
-        spent = self._spent_usd(folder / "ledger") if self._options.budget_usd else 0.0
+        spent_usd = 0.0
+        if self._options.budget_usd is not None:  # imported replies were paid for elsewhere
+            own = [path for path in segment_paths(folder / "ledger") if not path.name.startswith("imported-")]
+            usage = sum_usage(own)
+            spent_usd = self._options.teacher.usd(
+                prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens
+            )
         self._governor = start_governor(
-            self._options.teacher, run_id=run_id, budget_usd=self._options.budget_usd, spent_usd=spent
+            self._options.teacher, run_id=run_id, budget_usd=self._options.budget_usd, spent_usd=spent_usd
         )
         try:
-            yield
+            yield self._governor
         finally:
             governor, self._governor = self._governor, None
             governor.close()
 
-    def _spent_usd(self, ledger: Path) -> float:
-        """What the run's own replies have cost so far; imported ones were paid elsewhere."""
-        own = [path for path in segment_paths(ledger) if not path.name.startswith("imported-")]
-        return sum(
-            self._options.teacher.usd(prompt_tokens=r.prompt_tokens, completion_tokens=r.completion_tokens)
-            for r in iter_replies(own)
-        )
 
-
-def _count_by_source(problems: Sequence[Problem]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for problem in problems:
-        counts[problem.source] = counts.get(problem.source, 0) + 1
-    return dict(sorted(counts.items()))
-
-
-def _file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+def _import(exported: Path, ledger: Path) -> None:
+    digest = hashlib.sha256(exported.read_bytes()).hexdigest()[:12]
+    import_ledger(exported, ledger, name=f"imported-{digest}")

@@ -44,7 +44,7 @@ _QUESTION_SCHEMA = pa.schema(
     ]
 )
 _STYLED_SCHEMA = CANDIDATE_SCHEMA.append(pa.field("style", pa.string()))
-_ROWS_A_BLOCK = 16
+_BLOCKS_AN_ACTOR = 16  # in work at once: four times what fills its slots, so that slow calls leave none idle
 
 Row = dict[str, Any]
 
@@ -163,13 +163,13 @@ def run_round(
     import ray
     from ray.data import ActorPoolStrategy, TaskPoolStrategy
 
-    blocks = [plan.slice(at, _ROWS_A_BLOCK) for at in range(0, plan.num_rows, _ROWS_A_BLOCK)]
-    calls = _calls_an_actor(options)
+    num_rows = _rows_a_block(options)
+    blocks = [plan.slice(at, num_rows) for at in range(0, plan.num_rows, num_rows)]
     pool = partial(
         ActorPoolStrategy,
         size=options.num_workers,
-        max_tasks_in_flight_per_actor=2 * calls,
-        max_concurrent_calls_per_actor=calls,
+        max_tasks_in_flight_per_actor=2 * _BLOCKS_AN_ACTOR,
+        max_concurrent_calls_per_actor=_BLOCKS_AN_ACTOR,
     )
     dataset = ray.data.from_arrow(blocks)
     for maker, schema in (
@@ -195,10 +195,9 @@ def run_round(
     graded.write_parquet(str(folder))
 
 
-def _calls_an_actor(options: BuildOptions) -> int:
-    """Blocks in work at once in one actor: twice what fills its share of the slots, so that no tail idles them."""
-    share = options.teacher.max_in_flight / options.num_workers
-    return max(4, min(64, round(2 * share / _ROWS_A_BLOCK)))
+def _rows_a_block(options: BuildOptions) -> int:
+    """A quarter of a worker's slots: a block goes on when its slowest call is back."""
+    return max(4, min(256, options.teacher.max_in_flight // (4 * options.num_workers)))
 
 
 def _seed_of(row: Row) -> Problem:

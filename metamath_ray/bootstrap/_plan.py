@@ -94,12 +94,15 @@ class Planner:
 
 
 def group_by_seed(planned: Mapping[Cell, Sequence[Unit]]) -> list[tuple[int, Augmentation, list[Unit]]]:
-    """The round's units by seed and augmentation: what shares a first call to the teacher stays together."""
+    """The round's units by seed and augmentation: what shares a first call to the teacher stays together.
+
+    In the order of the seeds, so that calls of all augmentations, first and second, run side by side.
+    """
     groups: dict[tuple[int, Augmentation], list[Unit]] = defaultdict(list)
     for (_, augmentation), units in planned.items():
         for unit in units:
             groups[unit.seed_index, augmentation].append(unit)
-    return [(seed_index, augmentation, units) for (seed_index, augmentation), units in groups.items()]
+    return [(index, augmentation, groups[index, augmentation]) for index, augmentation in sorted(groups)]
 
 
 def _priority(seed: int, augmentation: str, seed_id: str) -> bytes:

@@ -98,7 +98,6 @@ class Summary(_Record):
     ledger: LedgerTotals
     by_type: dict[str, TypeYield]
     rounds: int = 0
-    unknown_verdicts: int = 0
     dropped: dict[str, dict[str, int]] = {}
     dropped_examples: dict[str, list[DroppedExample]] = {}
     rows: int

@@ -1,11 +1,10 @@
 """The teacher: client, governor (rates, money), ledger (every reply, once), and the Ray Data stage."""
 
 from metamath_ray.teacher._client import TeacherClient
+from metamath_ray.teacher._demands import Counters, GovernorStatus
 from metamath_ray.teacher._faults import Reject, Retry, Stop
-from metamath_ray.teacher._governor import (
-    Counters,
-    Governor,
-    GovernorStatus,
+from metamath_ray.teacher._governor import Governor
+from metamath_ray.teacher._handles import (
     LocalGovernor,
     RayGovernor,
     start_governor,
@@ -13,11 +12,13 @@ from metamath_ray.teacher._governor import (
 from metamath_ray.teacher._ledger import (
     LedgerIndex,
     LedgerReader,
+    Usage,
     build_index,
     export_ledger,
     import_ledger,
     iter_replies,
     segment_paths,
+    sum_usage,
 )
 from metamath_ray.teacher._options import ApiKey, TeacherOptions
 from metamath_ray.teacher._requests import ChatRequest, Failure, Message, Outcome, Reply, request_keys
@@ -48,6 +49,7 @@ __all__ = [
     "TeacherOptions",
     "TeacherStage",
     "TeacherWorker",
+    "Usage",
     "build_index",
     "export_ledger",
     "import_ledger",
@@ -55,4 +57,5 @@ __all__ = [
     "request_keys",
     "segment_paths",
     "start_governor",
+    "sum_usage",
 ]

@@ -1,10 +1,11 @@
 """One call to an OpenAI-compatible chat endpoint: what came back, or what the failure means."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from metamath_ray.teacher._faults import Fault, Reject, Retry, Stop, classify_status
+from metamath_ray.teacher._faults import Fault, Retry, Stop, classify_status
 from metamath_ray.teacher._options import ApiKey, TeacherOptions
 from metamath_ray.teacher._requests import Message, sampling_of
 
@@ -33,10 +34,10 @@ class TeacherClient:
     """
 
     def __init__(self, options: TeacherOptions, api_key: ApiKey) -> None:
-        from openai import (
+        from openai import (  # a worker needs it, an import of the package not
             AsyncOpenAI,
             DefaultAioHttpClient,
-        )  # a worker needs it, an import of the package not
+        )
 
         self._options = options
         self._client = AsyncOpenAI(
@@ -91,7 +92,13 @@ class TeacherClient:
 
 
 def parse_completion(answer: Any) -> Completion | Fault:
-    """The choices and the bill in a chat completion's JSON; anything else counts as a transport failure."""
+    """The choices and the bill in a chat completion's JSON; anything else counts as a transport failure.
+
+    Some gateways send an error's body with status 200: its code is what counts.
+    """
+    if isinstance(answer, dict) and "choices" not in answer and isinstance(answer.get("error"), dict):
+        code = str(answer["error"].get("code"))
+        return classify_status(int(code) if re.fullmatch(r"[45]\d\d", code) else 502, {}, answer)
     try:
         choices = tuple(
             Choice(str(choice["message"].get("content") or ""), str(choice.get("finish_reason") or "stop"))
@@ -113,6 +120,3 @@ def _check_model(answer: Any, model: str) -> Fault | None:
     if served_by_vllm and model not in names:  # vLLM's list is complete, a gateway's may not be
         return Stop(f"the teacher serves no model {model!r}, but: {', '.join(names)}")
     return None
-
-
-__all__ = ["Choice", "Completion", "Reject", "TeacherClient", "parse_completion"]

@@ -9,7 +9,9 @@ from typing import Any
 _STOP_STATUS = {
     401: "the teacher refused the API key (401)",
     403: "the teacher forbids this request (403)",
+    402: "the teacher wants to be paid first (402)",
     404: "the teacher knows no such model or path (404)",
+    405: "the teacher's path takes no chat requests (405)",
 }
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
@@ -42,9 +44,9 @@ Fault = Retry | Reject | Stop
 
 def classify_status(status: int, headers: dict[str, str], body: Any) -> Fault:
     """What an HTTP status other than 2xx means. `headers` in lower case; `body` parsed JSON or text."""
-    code, message = _error_of(body)
-    if code in _QUOTA_CODES:
-        return Stop(f"the teacher's quota is exhausted ({code}): {message}")
+    codes, message = _error_of(body)
+    if exhausted := sorted(_QUOTA_CODES & codes):
+        return Stop(f"the teacher's quota is exhausted ({exhausted[0]}): {message}")
     if status in _STOP_STATUS:
         return Stop(f"{_STOP_STATUS[status]}: {message}")
     if status == 429 or status == 503:
@@ -65,7 +67,7 @@ def retry_after_s(headers: dict[str, str]) -> float | None:
         return seconds
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -77,10 +79,11 @@ def _number(text: str | None) -> float | None:
     return number if number is None or 0 <= number < 86_400 else None
 
 
-def _error_of(body: Any) -> tuple[str, str]:
-    """Code and message of an OpenAI error body, cut short: it may be a page of HTML."""
+def _error_of(body: Any) -> tuple[set[str], str]:
+    """Code and type, and message, of an OpenAI error body; cut short: it may be a page of HTML."""
     error = body.get("error", body) if isinstance(body, dict) else body
     if isinstance(error, dict):
         message = error.get("message") or json.dumps(error)
-        return str(error.get("code") or error.get("type") or ""), " ".join(str(message).split())[:300]
-    return "", " ".join(str(error).split())[:300]
+        codes = {str(error[name]) for name in ("code", "type") if error.get(name)}
+        return codes, " ".join(str(message).split())[:300]
+    return set(), " ".join(str(error).split())[:300]

@@ -1,83 +1,28 @@
 """The governor: rates, money and slots of the whole cluster, leased to the workers in slices.
 
 `Governor` is plain Python under an injected clock; `start_governor` puts it behind a named Ray actor.
-Workers report cumulative counters with each lease, so a governor that was restarted knows again, after one
-report of each, what they have spent.
+Workers report cumulative counters with each lease, and the governor writes down what it has heard, so one
+that was restarted knows what they have spent, those that died before it included.
 """
 
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
 
+from metamath_ray.teacher._demands import LEASE_S, Counters, Demand, GovernorStatus, Lease
+from metamath_ray.teacher._memory import load_memory, save_memory
 from metamath_ray.teacher._options import TeacherOptions
 from metamath_ray.teacher._rates import RateLimit
 
 logger = logging.getLogger(__name__)
 
-LEASE_S = 0.5
 _FORGET_WORKER_AFTER_S = 30.0
+_SETTLE_S = 2.0  # after a restart: every worker with a call in flight has reported by then
+_SAVE_EVERY_S = 1.0
 _TOKENS_A_CALL_AT_FIRST = 1_000.0
-
-
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """What one worker has done since it started; sums, never differences."""
-
-    calls_made: int = 0
-    calls_reused: int = 0
-    calls_failed: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    usd: float = 0.0
-    http_429: int = 0
-    retries: int = 0
-    fewer_samples_than_asked: int = 0
-
-    def plus(self, other: "Counters") -> "Counters":
-        """The sum, field by field."""
-        return Counters(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
-
-    def minus(self, other: "Counters") -> "Counters":
-        """The difference, field by field."""
-        return Counters(*(getattr(self, name) - getattr(other, name) for name in self.__dataclass_fields__))
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """A worker's report: what waits and what runs there, and its counters so far.
-
-    `wanted` is how many requests it can start within a lease, `unused` how many of its last lease it
-    did not start and gives back.
-    """
-
-    waiting: int
-    in_flight: int
-    wanted: int = 0
-    unused: int = 0
-    counters: Counters = Counters()
-    retry_after_s: float | None = None  # set once after a 429 or 503: 0.0 where the server named no time
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """What a worker may start now: `requests` within `LEASE_S`, never more than `slots` running at once."""
-
-    requests: int
-    slots: int
-    pause_s: float
-    stop: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class GovernorStatus:
-    """The run's counters over all workers, for the progress line and the summary."""
-
-    counters: Counters
-    in_flight: int
-    waiting: int
-    stop: str | None
+_CALLS_OF_UNKNOWN_PRICE = 4
 
 
 @dataclass
@@ -90,18 +35,25 @@ class _Worker:
 
 @dataclass
 class Governor:
-    """Rates, money and slots for all workers. Not safe for threads; the actor runs one call at a time."""
+    """Rates, money and slots for all workers. Not safe for threads; the actor runs one call at a time.
+
+    `memory` is a file that survives the governor; it is read where `restarted` says that this governor takes
+    the place of one that died.
+    """
 
     options: TeacherOptions
     budget_usd: float | None = None
     spent_usd_before: float = 0.0
     clock: Callable[[], float] = time.monotonic
+    memory: Path | None = None
+    restarted: bool = False
     _workers: dict[str, _Worker] = field(default_factory=dict, init=False)
     _counters: dict[str, Counters] = field(default_factory=dict, init=False)
     _total: Counters = field(default_factory=Counters, init=False)
     _stop: str | None = field(default=None, init=False)
-    _paused_until: float = field(default=0.0, init=False)
+    _paused_until: float = field(default=-1e9, init=False)
     _slowed_at: float = field(default=-1e9, init=False)
+    _saved_at: float = field(default=-1e9, init=False)
     _charged_tokens: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
@@ -109,25 +61,35 @@ class Governor:
         now = self.clock()
         self._requests = RateLimit(self.options.rpm, LEASE_S, now) if self.options.rpm else None
         self._tokens = RateLimit(self.options.tpm, LEASE_S, now) if self.options.tpm else None
+        self._settles_at = now + _SETTLE_S if self.restarted else now
+        if self.restarted and self.memory is not None:
+            self._counters, self._stop = load_memory(self.memory)
+            for counters in self._counters.values():
+                self._total = self._total.plus(counters)
+            self._charged_tokens = self._total.tokens
+            logger.warning("the governor was restarted after %d calls", self._total.calls_made)
 
     def lease(self, worker: str, demand: Demand) -> Lease:
         """Take a worker's report and give it its next slice."""
         now = self.clock()
         me = self._note(worker, demand, now)
-        if self._stop is None and self._budget_is_spent():
-            self._stop = f"the budget of {self.budget_usd} USD is spent"
+        affordable = self._affordable_calls()
+        if affordable == 0 and self._stop is None and self._num_outstanding() == 0:
+            self.stop(f"the budget of {self.budget_usd} USD is spent")
         if self._stop is not None:
             return Lease(0, 0, 0.0, self._stop)
         self._refill(now)
-        me.slots = self._slots(worker)
-        pause_s = max(0.0, self._paused_until - now)
-        if pause_s == 0 and me.slots > demand.in_flight:
-            me.granted = self._grant(min(demand.waiting, demand.wanted))
+        settles_s = max(0.0, self._settles_at - now)
+        me.slots = self._slots(worker) if settles_s == 0 else demand.in_flight
+        pause_s = max(settles_s, self._paused_until - now, 0.0)
+        if pause_s == 0 and me.slots > 0:
+            me.granted = self._grant(min(demand.waiting, demand.wanted, affordable, self._rate_share(demand)))
         return Lease(me.granted, me.slots, pause_s)
 
     def stop(self, reason: str) -> None:
         """Stop the run: every worker learns `reason` with its next lease. The first reason stays."""
         self._stop = self._stop or reason
+        self._remember()
 
     def status(self) -> GovernorStatus:
         """What the run has done so far."""
@@ -141,25 +103,33 @@ class Governor:
 
     def _note(self, worker: str, demand: Demand, now: float) -> _Worker:
         for name, other in list(self._workers.items()):
-            if (
-                now - other.seen > _FORGET_WORKER_AFTER_S
-            ):  # died: its slots are free, what it spent stays spent
-                del self._workers[name]
+            if now - other.seen > _FORGET_WORKER_AFTER_S and name != worker:
+                del self._workers[name]  # it died: its slots are free, what it spent stays spent
         me = self._workers.setdefault(worker, _Worker(demand, now))
-        if self._requests is not None:
-            self._requests.debit(-min(demand.unused, me.granted))
+        if self._requests is not None and (unused := min(demand.unused, me.granted)):
+            self._requests.give_back(unused, charged_at=me.seen)
         me.demand, me.seen, me.granted = demand, now, 0
-        self._total = self._total.plus(demand.counters).minus(self._counters.get(worker, Counters()))
-        self._counters[worker] = demand.counters
+        self._count(worker, demand.counters, now)
         if demand.retry_after_s is not None:
             self._slow_down(demand.retry_after_s, now)
         return me
 
+    def _count(self, worker: str, counters: Counters, now: float) -> None:
+        if worker not in self._counters:  # a restart forgot it: no debt of this minute's
+            self._charged_tokens += counters.tokens
+        self._total = self._total.plus(counters).minus(self._counters.get(worker, Counters()))
+        self._counters[worker] = counters
+        if now - self._saved_at >= _SAVE_EVERY_S:
+            self._saved_at = now
+            self._remember()
+
+    def _remember(self) -> None:
+        if self.memory is not None:
+            save_memory(self.memory, self._counters, self._stop)
+
     def _slow_down(self, retry_after_s: float, now: float) -> None:
         self._paused_until = max(self._paused_until, now + retry_after_s)
-        if (
-            now - self._slowed_at >= 1.0
-        ):  # one step back a second, however many workers tell of the same limit
+        if now - self._slowed_at >= 1.0:  # one step a second, however many workers tell of the same limit
             self._slowed_at = now
             for limit in self._limits():
                 limit.factor = max(0.05, limit.factor * 0.8)
@@ -172,9 +142,12 @@ class Governor:
             limit.factor = min(1.0, limit.factor + 0.02 * max(0.0, min(now - limit.now, 1.0)))
             limit.refill(now)
         if self._tokens is not None:
-            used = self._total.prompt_tokens + self._total.completion_tokens
-            charge = used + self._tokens_a_call() * self._num_outstanding()
-            self._tokens.debit(charge - self._charged_tokens)
+            charge = self._total.tokens + self._tokens_a_call() * self._num_outstanding()
+            more = charge - self._charged_tokens
+            if more > 0:
+                self._tokens.charge(more)
+            else:
+                self._tokens.give_back(-more, charged_at=now)
             self._charged_tokens = charge
 
     def _num_outstanding(self) -> int:
@@ -183,17 +156,25 @@ class Governor:
     def _tokens_a_call(self) -> float:
         if self._total.calls_made < 1:
             return _TOKENS_A_CALL_AT_FIRST
-        return (self._total.prompt_tokens + self._total.completion_tokens) / self._total.calls_made
+        return max(1.0, self._total.tokens / self._total.calls_made)
+
+    def _rate_share(self, demand: Demand) -> int:
+        """No worker takes more at a time than its share of a lease's worth, so that none starves another."""
+        if self._requests is None:
+            return demand.wanted
+        waiting = sum(worker.demand.waiting for worker in self._workers.values())
+        return max(1, int(self._requests.refill_per_s * LEASE_S * demand.waiting / max(1, waiting)))
 
     def _grant(self, wanted: int) -> int:
         a_call = self._tokens_a_call()
-        if self._tokens is not None:  # one call may run into debt, so that a small limit never starves
-            level = self._tokens.level
-            wanted = min(wanted, max(int(level // a_call), 1 if level > 0 else 0))
         if self._requests is not None:
-            wanted = self._requests.grant(wanted)
+            wanted = min(wanted, self._requests.room_for(1.0))
         if self._tokens is not None:
-            self._tokens.debit(wanted * a_call)
+            wanted = min(wanted, self._tokens.room_for(a_call))
+        if wanted > 0 and self._requests is not None:
+            self._requests.charge(wanted)
+        if wanted > 0 and self._tokens is not None:
+            self._tokens.charge(wanted * a_call)
             self._charged_tokens += wanted * a_call
         return wanted
 
@@ -201,18 +182,21 @@ class Governor:
         """Max-min fair share of `max_in_flight`, less what the others still hold or run."""
         needs = {name: w.demand.waiting + w.demand.in_flight for name, w in self._workers.items()}
         fair = _fair_share(needs, self.options.max_in_flight)[worker]
-        held = sum(
-            max(min(w.slots, needs[name]), w.demand.in_flight)
-            for name, w in self._workers.items()
-            if name != worker
-        )
+        held = sum(max(w.slots, w.demand.in_flight) for name, w in self._workers.items() if name != worker)
         return max(0, min(fair, self.options.max_in_flight - held))
 
-    def _budget_is_spent(self) -> bool:
+    def _affordable_calls(self) -> int:
+        """Calls that the budget has room for beside those in flight, at the mean price so far."""
         if self.budget_usd is None:
-            return False
-        a_call = self._total.usd / self._total.calls_made if self._total.calls_made else 0.0
-        return self.spent_usd_before + self._total.usd + a_call * self._num_outstanding() >= self.budget_usd
+            return self.options.max_in_flight
+        left_usd = self.budget_usd - self.spent_usd_before - self._total.usd
+        if left_usd <= 0:
+            return 0
+        if self._total.calls_made == 0:
+            return max(0, _CALLS_OF_UNKNOWN_PRICE - self._num_outstanding())
+        a_call = self._total.usd / self._total.calls_made
+        left = left_usd / a_call - self._num_outstanding() if a_call > 0 else self.options.max_in_flight
+        return max(0, min(int(left), self.options.max_in_flight))
 
 
 def _fair_share(needs: dict[str, int], capacity: int) -> dict[str, int]:
@@ -224,71 +208,3 @@ def _fair_share(needs: dict[str, int], capacity: int) -> dict[str, int]:
         shares[name] = min(need, -(-left // (len(waiting) + 1)))
         left -= shares[name]
     return shares
-
-
-class GovernorHandle(Protocol):
-    """What a worker needs of the governor, wherever it lives."""
-
-    async def lease(self, worker: str, demand: Demand) -> Lease:
-        """See `Governor.lease`."""
-        ...
-
-    async def stop(self, reason: str) -> None:
-        """See `Governor.stop`."""
-        ...
-
-
-@dataclass(frozen=True)
-class LocalGovernor:
-    """A governor in the worker's own process, for one process and for tests."""
-
-    governor: Governor
-
-    async def lease(self, worker: str, demand: Demand) -> Lease:
-        """See `Governor.lease`."""
-        return self.governor.lease(worker, demand)
-
-    async def stop(self, reason: str) -> None:
-        """See `Governor.stop`."""
-        self.governor.stop(reason)
-
-
-@dataclass(frozen=True)
-class RayGovernor:
-    """The governor behind its named Ray actor; calls wait while Ray restarts it."""
-
-    actor: Any
-
-    async def lease(self, worker: str, demand: Demand) -> Lease:
-        """See `Governor.lease`."""
-        lease: Lease = await self.actor.lease.remote(worker, demand)
-        return lease
-
-    async def stop(self, reason: str) -> None:
-        """See `Governor.stop`."""
-        await self.actor.stop.remote(reason)
-
-    def status(self) -> GovernorStatus:
-        """See `Governor.status`; blocks for the answer."""
-        import ray
-
-        status: GovernorStatus = ray.get(self.actor.status.remote())
-        return status
-
-    def close(self) -> None:
-        """End the actor."""
-        import ray
-
-        ray.kill(self.actor)
-
-
-def start_governor(
-    options: TeacherOptions, *, run_id: str, budget_usd: float | None, spent_usd: float
-) -> RayGovernor:
-    """Start the run's governor as a named actor that Ray restarts when it dies."""
-    import ray
-
-    actor = ray.remote(Governor).options(
-        name=f"metamath_ray.governor.{run_id}", num_cpus=0, max_restarts=-1, max_task_retries=-1
-    )
-    return RayGovernor(actor.remote(options, budget_usd, spent_usd))

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,31 +19,44 @@ from metamath_ray.teacher._segments import (
     read_segment,
 )
 
-_LOCATION = np.dtype([("prefix", ">u8"), ("segment", "<u4"), ("length", "<u4"), ("offset", "<u8")])
+_LOCATION = np.dtype([("segment", "<u4"), ("length", "<u4"), ("offset", "<u8")])
+
+
+_BEHIND_KEY = len(b'{"crc":"xxxxxxxx","key":""') + 64
+
+
+class Place(NamedTuple):
+    """Where a record lies."""
+
+    segment: str
+    offset: int
+    length: int
 
 
 @dataclass(frozen=True)
 class LedgerIndex:
     """Where each stored reply lies: arrays only, so that Ray hands one copy to all workers of a node.
 
-    `locations` is sorted by the first 64 bits of the key; 24 bytes a reply.
+    `prefixes`, the first 64 bits of each key, are sorted, `locations` are in their order; 24 bytes a reply.
+    `ends` says how far each segment was read.
     """
 
     segments: tuple[str, ...]
+    ends: tuple[int, ...]
+    prefixes: npt.NDArray[np.uint64]
     locations: npt.NDArray[np.void]
 
     def __len__(self) -> int:
-        return len(self.locations)
+        return len(self.prefixes)
 
-    def find(self, key: str) -> list[tuple[str, int, int]]:
-        """Segment path, byte offset and length of the records that may answer `key`."""
-        prefix = np.uint64(int(key[:16], 16)).astype(">u8")
-        prefixes = self.locations["prefix"]
-        first = int(np.searchsorted(prefixes, prefix, side="left"))
+    def find(self, key: str) -> list[Place]:
+        """The places of the records that may answer `key`."""
+        prefix = np.uint64(int(key[:16], 16))
+        first = int(np.searchsorted(self.prefixes, prefix, side="left"))
         found = []
-        while first < len(prefixes) and prefixes[first] == prefix:
+        while first < len(self.prefixes) and self.prefixes[first] == prefix:
             at = self.locations[first]
-            found.append((self.segments[int(at["segment"])], int(at["offset"]), int(at["length"])))
+            found.append(Place(self.segments[int(at["segment"])], int(at["offset"]), int(at["length"])))
             first += 1
         return found
 
@@ -58,13 +72,19 @@ def build_index(paths: Iterable[Path]) -> LedgerIndex:
     Raises `LedgerDamagedError` where a record other than a torn last one fails its checksum.
     """
     segments: list[str] = []
+    ends: list[int] = []
+    prefixes: list[npt.NDArray[np.uint64]] = []
     blocks: list[npt.NDArray[np.void]] = []
     for path in paths:
-        rows = [(int(r.key[:16], 16), len(segments), r.length, r.offset) for r in read_segment(path)]
+        rows = [(r.key, r.length, r.offset) for r in read_segment(path)]
+        prefixes.append(np.array([int(key[:16], 16) for key, _, _ in rows], dtype=np.uint64))
+        blocks.append(np.array([(len(segments), *place) for _, *place in rows], dtype=_LOCATION))
         segments.append(str(path))
-        blocks.append(np.array(rows, dtype=_LOCATION))
-    locations = np.concatenate(blocks) if blocks else np.empty(0, dtype=_LOCATION)
-    return LedgerIndex(tuple(segments), np.sort(locations, order=["prefix", "segment", "offset"]))
+        ends.append(rows[-1][1] + rows[-1][2] if rows else 0)
+    all_prefixes = np.concatenate([np.empty(0, dtype=np.uint64), *prefixes])
+    order = np.argsort(all_prefixes, kind="stable")
+    locations = np.concatenate([np.empty(0, dtype=_LOCATION), *blocks])
+    return LedgerIndex(tuple(segments), tuple(ends), all_prefixes[order], locations[order])
 
 
 class LedgerReader:
@@ -76,30 +96,35 @@ class LedgerReader:
 
     def __init__(self, index: LedgerIndex) -> None:
         self._index = index
-        self._added: dict[str, Reply] = {}
+        self._added: dict[bytes, list[Place]] = {}
+        self._read_to = dict(zip(index.segments, index.ends, strict=True))
         self._files: dict[str, int] = {}
 
-    def add(self, reply: Reply) -> None:
-        """Make a reply findable that was stored after the index was built."""
-        self._added.setdefault(reply.key, reply)
+    def add(self, key: str, place: Place) -> None:
+        """Make a record findable that was stored after the index was built."""
+        places = self._added.setdefault(bytes.fromhex(key), [])
+        if place not in places:
+            places.append(place)
+        if self._read_to.get(place.segment, 0) == place.offset:
+            self._read_to[place.segment] = place.offset + place.length
 
-    def add_new_segments(self, folder: Path) -> int:
-        """Take in the segments of `folder` that the index does not know; gives the number of replies."""
-        known = {Path(segment).name for segment in self._index.segments}
+    def add_new_records(self, folder: Path) -> int:
+        """Take in what other writers have stored in `folder` since the last look; gives the number of replies."""
         count = 0
         for path in segment_paths(folder):
-            if path.name not in known:
-                for record in read_segment(path):
-                    self.add(decode_reply(record.line))
+            name = str(path)
+            start = self._read_to.get(name, 0)
+            if path.stat().st_size > start:
+                for record in read_segment(path, start=start, live=True):
+                    self.add(record.key, Place(name, record.offset, record.length))
                     count += 1
         return count
 
     def get(self, key: str) -> Reply | None:
         """The stored reply to `key`, or None."""
-        if (reply := self._added.get(key)) is not None:
-            return reply
-        lines = [self._read(*place) for place in self._index.find(key)]
-        replies = [decode_reply(line) for line in sorted(lines)]
+        places = self._index.find(key) + self._added.get(bytes.fromhex(key), [])
+        lines = sorted(self._read(*place) for place in places)
+        replies = (decode_reply(line) for line in lines)
         return next((reply for reply in replies if reply.key == key), None)
 
     def _read(self, segment: str, offset: int, length: int) -> bytes:
@@ -126,6 +151,25 @@ def iter_replies(paths: Iterable[Path]) -> Iterator[Reply]:
             yield decode_reply(record.line)
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a number of replies was billed."""
+
+    replies: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+def sum_usage(paths: Iterable[Path]) -> Usage:
+    """The bill of all replies in the segments."""
+    replies = prompt_tokens = completion_tokens = 0
+    for reply in iter_replies(paths):
+        replies += 1
+        prompt_tokens += reply.prompt_tokens
+        completion_tokens += reply.completion_tokens
+    return Usage(replies, prompt_tokens, completion_tokens)
+
+
 def export_ledger(folder: Path, target: Path) -> int:
     """Write all records of a ledger, one for each key, as one `.xz` file; gives the number of replies.
 
@@ -137,7 +181,7 @@ def export_ledger(folder: Path, target: Path) -> int:
             lines[record.key] = min(record.line, lines.get(record.key, record.line))
     partial = target.with_name(target.name + ".partial")
     with lzma.open(partial, "wb", preset=9 | lzma.PRESET_EXTREME) as file:
-        for line in sorted(lines.values(), key=_sort_by_text):
+        for line in sorted(lines.values(), key=_sort_by_prompt):
             file.write(line)
     partial.rename(target)
     return len(lines)
@@ -149,14 +193,23 @@ def import_ledger(source: Path, folder: Path, *, name: str) -> Path:
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        with lzma.open(source, "rb") as packed, partial.open("wb") as file:
-            while chunk := packed.read(1 << 20):
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            _unpack(source, partial)
+        except (lzma.LZMAError, EOFError) as error:
+            partial.unlink()
+            raise LedgerDamagedError(f"{source} is no whole exported ledger (.xz): {error}") from None
         partial.rename(target)
     return target
 
 
-def _sort_by_text(line: bytes) -> bytes:
-    return line[18 + 6 + 64 :]  # behind checksum and key: alike texts lie together and compress well
+def _unpack(source: Path, target: Path) -> None:
+    with lzma.open(source, "rb") as packed, target.open("wb") as file:
+        while chunk := packed.read(1 << 20):
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sort_by_prompt(line: bytes) -> tuple[bytes, bytes]:
+    """Alike texts lie together and compress well; a quote in a JSON string is escaped, so the name is one."""
+    return line[line.rfind(b',"user":"') :], line[_BEHIND_KEY:]

@@ -1,6 +1,8 @@
 """What a user says of the teacher: where it is, what it is asked, what it may cost."""
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 
 class TeacherOptions(BaseModel):
@@ -49,6 +51,20 @@ class TeacherOptions(BaseModel):
     usd_per_million_completion_tokens: float = Field(
         0.0, ge=0, description="price of a million completion tokens"
     )
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_secret(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError(f"must be an http:// or https:// address, got {value!r}")
+        if url.username or url.password or url.query:
+            raise ValueError(
+                "must hold no user, password or query: a key goes into the variable of --teacher.api-key-env"
+            )
+        return value
 
     def usd(self, *, prompt_tokens: int, completion_tokens: int) -> float:
         """What that many tokens cost, in US dollars."""

@@ -46,16 +46,20 @@ class Reply:
     sample_index: int
 
 
+Reason = Literal["rejected", "empty", "unanswered", "stopped", "not_recorded"]
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A sample that the teacher will not give; never stored, so a later run may ask again.
 
-    `reason` is `rejected` (a 400: too long, filtered), `empty` (no content, three times), `stopped`
-    (the run was stopped first) or `not_recorded` (no endpoint given, not in the ledger).
+    `reason` is `rejected` (a 400: too long, filtered), `empty` (no content, three times), `unanswered`
+    (nothing but faults for long, while others were answered), `stopped` (the run was stopped first) or
+    `not_recorded` (no endpoint given, not in the ledger).
     """
 
     key: str
-    reason: Literal["rejected", "empty", "stopped", "not_recorded"]
+    reason: Reason
     detail: str = ""
 
 

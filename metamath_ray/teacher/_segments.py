@@ -79,11 +79,12 @@ def is_intact(line: bytes) -> bool:
     )
 
 
-def read_segment(path: Path, *, start: int = 0) -> Iterator[Record]:
+def read_segment(path: Path, *, start: int = 0, live: bool = False) -> Iterator[Record]:
     """Yield the whole records of a segment from byte `start` on.
 
     A torn last record (no newline: its writer died in the middle) is dropped with a warning. Any other
-    damage raises `LedgerDamagedError` with file and offset.
+    damage raises `LedgerDamagedError` with file and offset. `live` segments may still be written to:
+    reading ends quietly where the whole records do.
     """
     offset = start
     with path.open("rb") as file:
@@ -91,6 +92,8 @@ def read_segment(path: Path, *, start: int = 0) -> Iterator[Record]:
         for line in file:
             if is_intact(line):
                 yield Record(offset, len(line), line[_KEY_AT:_KEY_END].decode(), line)
+            elif live:
+                return
             elif line.endswith(b"\n"):
                 raise LedgerDamagedError(f"{path} is damaged at byte {offset}: the record fails its checksum")
             else:
@@ -108,19 +111,28 @@ class SegmentWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / _new_segment_name()
         self._fd: int | None = None
-        self.size = 0
+        self._size = 0
 
     def append(self, lines: list[bytes]) -> list[int]:
-        """Write and fsync the lines, and return the byte offset of each."""
-        if self._fd is None:  # no empty segment for a writer that never had a reply
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-            _fsync_folder(self.path.parent)
+        """Write and fsync the lines, and return the byte offset of each in `path`.
+
+        Raises OSError where the disk refuses them; what comes next goes to a new segment then, so that the
+        record which the disk cut stays the last of its own.
+        """
+        try:
+            if self._fd is None:  # no empty segment for a writer that never had a reply
+                self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+                _fsync_folder(self.path.parent)
+            _write_all(self._fd, b"".join(lines))
+            os.fsync(self._fd)
+        except OSError:
+            self.close()
+            self.path, self._size = self.path.with_name(_new_segment_name()), 0
+            raise
         offsets = []
         for line in lines:
-            offsets.append(self.size)
-            self.size += len(line)
-        _write_all(self._fd, b"".join(lines))
-        os.fsync(self._fd)
+            offsets.append(self._size)
+            self._size += len(line)
         return offsets
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from metamath_ray.teacher._governor import GovernorHandle
+from metamath_ray.teacher._handles import GovernorHandle
 from metamath_ray.teacher._ledger import LedgerIndex
 from metamath_ray.teacher._options import ApiKey, TeacherOptions
 from metamath_ray.teacher._requests import ChatRequest, Outcome
@@ -49,6 +49,7 @@ class TeacherStage:
     async def __call__(self, batch: pa.Table) -> pa.Table:
         """Ask for every row of the batch, and give the rows that come of it."""
         worker = self._worker = self._worker or self._start()
+        worker.look_again()  # Ray repeats a dead worker's batch elsewhere: what that worker stored is there
         answered = await asyncio.gather(*(self._answer(worker, row) for row in batch.to_pylist()))
         await worker.report()
         return pa.Table.from_pylist([row for rows in answered for row in rows], schema=self._schema)

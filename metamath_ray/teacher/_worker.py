@@ -1,39 +1,42 @@
 """Asks the teacher, each sample once: ledger first, then the endpoint, stored before it is handed on."""
 
 import asyncio
+import hashlib
 import logging
 import random
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metamath_ray.teacher._asks import EMPTY_ASKED, Ask, give_up, share_out
 from metamath_ray.teacher._client import Completion, TeacherClient
 from metamath_ray.teacher._commit import GroupCommit
 from metamath_ray.teacher._faults import Fault, Reject, Retry, Stop
-from metamath_ray.teacher._governor import GovernorHandle
+from metamath_ray.teacher._handles import GovernorHandle
 from metamath_ray.teacher._leases import LeaseHolder, TeacherStoppedError
 from metamath_ray.teacher._ledger import LedgerIndex, LedgerReader
 from metamath_ray.teacher._options import ApiKey, TeacherOptions
-from metamath_ray.teacher._requests import ChatRequest, Failure, Outcome, Reply, canonical_json, request_keys
+from metamath_ray.teacher._requests import ChatRequest, Outcome, canonical_json, request_keys
 from metamath_ray.teacher._segments import SegmentWriter, encode_record
 
 logger = logging.getLogger(__name__)
 
-_EMPTY_ASKED = 3
-_BACKOFF_FIRST_S = 0.5
-_BACKOFF_MAX_S = 30.0
+_FAULTS_AT_LEAST = 5  # before one prompt is given up that fails where others are answered
+_LONE_CHOICES = 3  # in a row where more were asked for: the endpoint ignores n
 
 
-@dataclass
-class _Ask:
-    """One prompt on its way: which samples are still missing, and how often it failed."""
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Exponential, with jitter; what a Retry-After names comes on top, as a pause of the whole cluster."""
 
-    request: ChatRequest
-    missing: dict[int, str]  # sample index → ledger key
-    faults: int = 0
-    empties: int = 0
+    first_s: float = 0.5
+    max_s: float = 30.0
+
+    def wait_s(self, faults: int) -> float:
+        """Seconds until the call is made again after its `faults`-th fault."""
+        ceiling = min(self.max_s, self.first_s * 2.0 ** min(faults - 1, 64))
+        return random.uniform(ceiling / 4, ceiling)
 
 
 class TeacherWorker:
@@ -47,45 +50,88 @@ class TeacherWorker:
         index: LedgerIndex,
         ledger_folder: Path,
         api_key: ApiKey,
+        backoff: Backoff = Backoff(),  # frozen
     ) -> None:
         self._options = options
+        self._backoff = backoff
         self._leases = LeaseHolder(governor)
+        self._folder = ledger_folder
         self._reader = LedgerReader(index)
-        self._reader.add_new_segments(ledger_folder)  # what a worker that died before us had stored
+        self._reader.add_new_records(ledger_folder)  # what a worker that died before us had stored
         self._commit = GroupCommit(SegmentWriter(ledger_folder))
         self._client = TeacherClient(options, api_key) if options.base_url else None
+        self._asked: dict[str, asyncio.Future[Outcome]] = {}  # keys that are on their way
         self._samples_per_request = options.samples_per_request
-        self._last_reply_at = time.monotonic()
+        self._lone_choices = 0
+        self._last_reply_at = 0.0
+        self._silent_since: float | None = None  # the first fault behind the last reply
 
     async def ask(self, request: ChatRequest) -> list[Outcome]:
         """The outcome of each sample asked for, in their order. Every `Reply` is in the ledger by then.
 
         Raises OSError where the ledger can't be written, `LedgerDamagedError` where it can't be read.
         """
-        keys = dict(zip(request.samples, request_keys(request, self._options), strict=True))
         done: dict[int, Outcome] = {}
-        for sample, key in keys.items():
+        missing: dict[int, str] = {}
+        on_their_way: dict[int, asyncio.Future[Outcome]] = {}
+        for sample, key in zip(request.samples, request_keys(request, self._options), strict=True):
             if (reply := self._reader.get(key)) is not None:
                 done[sample] = reply
+            elif key in self._asked:
+                on_their_way[sample] = self._asked[key]
+            else:
+                missing[sample] = key
         self._leases.count(calls_reused=len(done))
-        ask = _Ask(request, {sample: key for sample, key in keys.items() if sample not in done})
-        while ask.missing:
-            done.update(await self._ask_once(ask))
+        done |= await self._ask_all(Ask(request, missing))
+        for sample, asked in on_their_way.items():
+            await asyncio.wait([asked])
+            if asked.cancelled():  # whoever asked was stopped by an error: now it is ours to ask
+                done[sample] = (await self.ask(ChatRequest(request.messages, sample)))[0]
+            else:
+                done[sample] = asked.result()
         return [done[sample] for sample in request.samples]
+
+    def look_again(self) -> None:
+        """Find what other workers have stored meanwhile, so that none of it is asked for again."""
+        self._reader.add_new_records(self._folder)
 
     async def report(self) -> None:
         """Bring the governor's counters up to date."""
         await self._leases.report()
 
-    async def _ask_once(self, ask: _Ask) -> dict[int, Outcome]:
+    async def close(self) -> None:
+        """Close connections and files; nobody may be asking any more."""
+        if self._client is not None:
+            await self._client.close()
+        await self._commit.close()
+        self._reader.close()
+
+    async def _ask_all(self, ask: Ask) -> dict[int, Outcome]:
+        """Ask until every sample is settled; who needs one of them meanwhile waits for it."""
+        asked = {key: asyncio.get_running_loop().create_future() for key in ask.missing.values()}
+        self._asked |= asked
+        done: dict[int, Outcome] = {}
+        try:
+            while ask.missing:
+                settled = await self._ask_once(ask)
+                for outcome in settled.values():
+                    asked[outcome.key].set_result(outcome)
+                done |= settled
+        finally:
+            for key, future in asked.items():
+                del self._asked[key]
+                future.cancel()  # does nothing to those that have their outcome
+        return done
+
+    async def _ask_once(self, ask: Ask) -> dict[int, Outcome]:
         """Ask for samples that are missing, once; takes those that are settled out of `ask.missing`."""
         if self._client is None:
-            return _give_up(ask, "not_recorded", "no endpoint was given and the ledger does not hold it")
-        wanted = min(len(ask.missing), self._samples_per_request)
+            return give_up(ask, "not_recorded", "no endpoint was given and the ledger does not hold it")
         try:
             await self._leases.acquire()
         except TeacherStoppedError as error:
-            return _give_up(ask, "stopped", str(error))
+            return give_up(ask, "stopped", str(error))
+        wanted = 1 if ask.one_by_one else min(len(ask.missing), self._samples_per_request)
         try:
             answer = await self._client.complete(ask.request.messages, num_samples=wanted)
         finally:
@@ -95,51 +141,85 @@ class TeacherWorker:
         self._leases.count(calls_failed=1)
         return await self._suffer(ask, answer, wanted)
 
-    async def _take(self, ask: _Ask, answer: Completion, wanted: int) -> dict[int, Outcome]:
+    async def _take(self, ask: Ask, answer: Completion, wanted: int) -> dict[int, Outcome]:
         """Store what came, and settle the samples it answers."""
-        self._last_reply_at = time.monotonic()
-        replies = list(_share_out(ask, answer, self._options.model))
+        self._last_reply_at, self._silent_since = time.monotonic(), None
         self._count_call(answer)
-        await self._commit.store([encode_record(reply, self._context(ask)) for reply in replies])
-        for reply in replies:
-            self._reader.add(reply)
-            del ask.missing[reply.sample_index]
-        if 0 < len(answer.choices) < wanted:
-            self._leases.count(fewer_samples_than_asked=1)
-            if len(answer.choices) == 1:  # the endpoint ignores n
-                self._samples_per_request = 1
-        settled: dict[int, Outcome] = {reply.sample_index: reply for reply in replies}
+        self._learn_n(ask, len(answer.choices), wanted)
+        replies = list(share_out(ask, answer, self._options.model))
         if not replies:
             ask.empties += 1
-            if ask.empties >= _EMPTY_ASKED:
-                settled.update(_give_up(ask, "empty", f"no content, asked {_EMPTY_ASKED} times"))
-        return settled
+            exhausted = ask.empties >= EMPTY_ASKED
+            return give_up(ask, "empty", f"no content, asked {EMPTY_ASKED} times") if exhausted else {}
+        context = self._context(ask)
+        places = await self._commit.store([encode_record(reply, context) for reply in replies])
+        for reply, place in zip(replies, places, strict=True):
+            self._reader.add(reply.key, place)
+            del ask.missing[reply.sample_index]
+        return {reply.sample_index: reply for reply in replies}
 
-    async def _suffer(self, ask: _Ask, fault: Fault, wanted: int) -> dict[int, Outcome]:
+    def _learn_n(self, ask: Ask, num_choices: int, wanted: int) -> None:
+        """Stop asking for several samples at once where the endpoint refuses that or takes no notice."""
+        if ask.one_by_one:  # the prompt was fine, n was not
+            self._samples_per_request = 1
+        if 0 < num_choices < wanted:
+            self._leases.count(fewer_samples_than_asked=1)
+        if wanted > 1:
+            self._lone_choices = self._lone_choices + 1 if num_choices == 1 else 0
+            if self._lone_choices >= _LONE_CHOICES:
+                self._samples_per_request = 1
+
+    async def _suffer(self, ask: Ask, fault: Fault, wanted: int) -> dict[int, Outcome]:
         """Act on a fault: stop the run, give the request up, or wait before it is asked again."""
         if isinstance(fault, Stop):
             await self._leases.stop(fault.reason)
-            return _give_up(ask, "stopped", fault.reason)
-        if isinstance(fault, Reject):
-            if wanted > 1:  # perhaps it is the n that the endpoint does not take
-                self._samples_per_request = 1
-                return {}
-            logger.warning("the teacher rejected a request: %s", fault.detail)
-            return _give_up(ask, "rejected", fault.detail)
-        return await self._wait_after(ask, fault)
+            return give_up(ask, "stopped", fault.reason)
+        if isinstance(fault, Retry):
+            return await self._wait_after(ask, fault)
+        if wanted > 1:  # perhaps it is the n that the endpoint does not take
+            ask.one_by_one = True
+            return {}
+        return self._reject(ask, fault)
 
-    async def _wait_after(self, ask: _Ask, fault: Retry) -> dict[int, Outcome]:
-        ask.faults += 1
+    def _reject(self, ask: Ask, fault: Reject) -> dict[int, Outcome]:
+        logger.warning("the teacher rejected a request: %s", fault.detail)
+        return give_up(ask, "rejected", fault.detail)
+
+    async def _wait_after(self, ask: Ask, fault: Retry) -> dict[int, Outcome]:
         self._leases.count(retries=1, http_429=int(fault.cause == "http_429"))
-        silent_s = time.monotonic() - self._last_reply_at
-        if silent_s > self._options.give_up_after:
-            reason = f"the teacher gave no reply for {silent_s:.0f} s, last: {fault.cause}"
+        now = time.monotonic()
+        ask.faults += 1
+        ask.first_fault_at = ask.first_fault_at or now
+        self._silent_since = self._silent_since or now
+        if (reason := self._why_stop(now - self._silent_since, fault)) is not None:
             await self._leases.stop(reason)
-            return _give_up(ask, "stopped", reason)
+            return give_up(ask, "stopped", reason)
+        if self._only_this_fails(ask, fault, now):
+            logger.warning("gave a request up after %d faults, last: %s", ask.faults, fault.cause)
+            return give_up(ask, "unanswered", f"{ask.faults} faults, last: {fault.cause}")
         if fault.slow_down or fault.retry_after_s is not None:
             self._leases.throttled(fault.retry_after_s)
-        await asyncio.sleep(_backoff_s(ask.faults, fault.retry_after_s))
+        await asyncio.sleep(self._backoff.wait_s(ask.faults))
         return {}
+
+    def _why_stop(self, silent_s: float, fault: Retry) -> str | None:
+        limit_s = self._options.give_up_after
+        if silent_s > limit_s:
+            return f"the teacher gave no reply for {silent_s:.0f} s, last: {fault.cause}"
+        if (pause_s := fault.retry_after_s or 0.0) > limit_s:
+            return f"the teacher wants a pause of {pause_s:.0f} s, more than teacher.give_up_after ({limit_s:.0f} s)"
+        return None
+
+    def _only_this_fails(self, ask: Ask, fault: Retry, now: float) -> bool:
+        """Others were answered all the while: it is the prompt, not the teacher (a 429 is never the prompt)."""
+        age_s = now - ask.first_fault_at
+        others_answered = self._last_reply_at > ask.first_fault_at
+        return (
+            not fault.slow_down
+            and others_answered
+            and ask.faults >= _FAULTS_AT_LEAST
+            and age_s > self._options.give_up_after
+        )
 
     def _count_call(self, answer: Completion) -> None:
         usd = self._options.usd(
@@ -152,52 +232,11 @@ class TeacherWorker:
             usd=usd,
         )
 
-    def _context(self, ask: _Ask) -> dict[str, Any]:
+    def _context(self, ask: Ask) -> dict[str, Any]:
         """What a person needs to read a record: the last message, what stood before it, and when."""
         *before, last = ask.request.messages
         return {
             "user": last["content"],
-            "prompt": _short_digest(before),
+            "prompt": hashlib.sha256(canonical_json(before)).hexdigest()[:16],
             "time": int(time.time()),
         }
-
-
-def _short_digest(messages: list[Any]) -> str:
-    import hashlib
-
-    return hashlib.sha256(canonical_json(messages)).hexdigest()[:16]
-
-
-def _give_up(ask: _Ask, reason: Any, detail: str) -> dict[int, Outcome]:
-    failures: dict[int, Outcome] = {
-        sample: Failure(key, reason, detail) for sample, key in ask.missing.items()
-    }
-    ask.missing.clear()
-    return failures
-
-
-def _share_out(ask: _Ask, answer: Completion, model: str) -> Iterator[Reply]:
-    """Give the choices that hold text to the missing samples, and split the bill among them."""
-    choices = [choice for choice in answer.choices if choice.text.strip() or choice.finish_reason == "length"]
-    total_chars = sum(len(choice.text) for choice in choices) or 1
-    chars = billed = 0
-    for (sample, key), choice in zip(sorted(ask.missing.items()), choices, strict=False):
-        chars += len(choice.text)
-        tokens = answer.completion_tokens * chars // total_chars - billed
-        billed += tokens
-        first = billed == tokens and sample == min(ask.missing)
-        yield Reply(
-            key=key,
-            text=choice.text,
-            finish_reason=choice.finish_reason,
-            prompt_tokens=answer.prompt_tokens if first else 0,
-            completion_tokens=tokens,
-            model=model,
-            sample_index=sample,
-        )
-
-
-def _backoff_s(faults: int, retry_after_s: float | None) -> float:
-    """Exponential with full jitter above what the server named."""
-    ceiling = min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2 ** (faults - 1))
-    return (retry_after_s or 0.0) + random.uniform(ceiling / 4, ceiling)

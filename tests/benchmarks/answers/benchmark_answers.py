@@ -4,6 +4,10 @@
 
 Prints: golds extracted and equal to themselves under both rule sets; agreement with math-verify by kind
 of pair, and every disagreement; accuracy of both on the golden cases; pairs a second, one core, one run.
+
+Expect: no gold empty but two that were published so, none unequal to itself but six GSM8K golds with two
+separators under paper rules; on 1,500 pairs two disagreements, both math-verify's; 100 % against 83 % of
+the golden cases; 35 to 55 times math-verify and 120,000 to 150,000 GSM8K pairs a second, of CPU time.
 """
 
 import argparse
@@ -35,7 +39,7 @@ def main() -> None:
     print(f"\n# Agreement with math-verify on {len(pairs)} pairs")
     show_agreement(pairs, options.show)
     print("\n# Accuracy on the golden cases (fixed)")
-    show_accuracy()
+    show_accuracy(options.show)
     print(f"\n# GSM8K-like pairs: reply and gold, extracted and compared ({options.gsm_pairs})")
     show_gsm_speed(options.data, options.gsm_pairs)
 
@@ -91,21 +95,27 @@ def show_agreement(pairs: list[Pair], show: int) -> None:
     with SymbolicPool() as pool:
         pool.compare("x", "x")
         read_shape.cache_clear()
-        begin = time.perf_counter()
+        begin, begin_cpu = time.perf_counter(), cpu_seconds(pool)
         ours = []
         for pair in pairs:
             cheap = equal_cheaply(pair.predicted, pair.gold, "math")
             ours.append(cheap or equal_symbolically(pair.predicted, pair.gold, pool))
-        ours_s = time.perf_counter() - begin
+        ours_s, ours_cpu_s = time.perf_counter() - begin, cpu_seconds(pool) - begin_cpu
     math_verify_verdict("x", "x")
-    begin = time.perf_counter()
+    begin, begin_cpu = time.perf_counter(), time.process_time()
     theirs = [math_verify_verdict(pair.predicted, pair.gold) for pair in pairs]
-    theirs_s = time.perf_counter() - begin
+    theirs_s, theirs_cpu_s = time.perf_counter() - begin, time.process_time() - begin_cpu
     show_table(pairs, ours, theirs, show)
-    rates = f"ours {len(pairs) / ours_s:,.0f} pairs/s, math-verify {len(pairs) / theirs_s:,.0f}"
-    print(
-        f"{rates}: {theirs_s / ours_s:.1f} times, by the clock, one run, the symbolic child's time included"
-    )
+    for clock, a, b in (("the clock", ours_s, theirs_s), ("CPU time", ours_cpu_s, theirs_cpu_s)):
+        rates = f"ours {len(pairs) / a:,.0f} pairs/s, math-verify {len(pairs) / b:,.0f}: {b / a:.1f} times"
+        print(f"by {clock}, the symbolic child's time included: {rates}")
+
+
+def cpu_seconds(pool: SymbolicPool) -> float:
+    """Give the CPU time of this process and of the pool's children that live now (Linux)."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pool.pids()]
+    ticks = sum(int(field[11]) + int(field[12]) for field in fields)
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def show_table(pairs: list[Pair], ours: list[Comparison], theirs: list[str], show: int) -> None:
@@ -123,16 +133,24 @@ def show_table(pairs: list[Pair], ours: list[Comparison], theirs: list[str], sho
         print(f"{line}: ours {a.verdict} ({a.decided_by})")
 
 
-def show_accuracy() -> None:
+def show_accuracy(show: int) -> None:
     cases = [json.loads(line) for line in CASES.read_text(encoding="utf-8").splitlines()]
     cases = [case for case in cases if case["verdict"] in ("correct", "incorrect")]
     ours = sum(
         equal(case["predicted"], case["gold"], source=case["source"]).verdict == case["verdict"]
         for case in cases
     )
-    theirs = sum(math_verify_verdict(case["predicted"], case["gold"]) == case["verdict"] for case in cases)
-    total = len(cases)
+    missed = [
+        case for case in cases if math_verify_verdict(case["predicted"], case["gold"]) != case["verdict"]
+    ]
+    theirs, total = len(cases) - len(missed), len(cases)
     print(f"ours {ours}/{total} ({ours / total:.1%}), math-verify {theirs}/{total} ({theirs / total:.1%})")
+    print(
+        "math-verify misses, by category:", dict(Counter(case["category"] for case in missed).most_common())
+    )
+    for case in missed[:show]:
+        line = f"  {case['category']:<14} {case['predicted']!a:<45} gold {case['gold']!a:<40} is {case['verdict']}"
+        print(f"{line} {case.get('why', '')}")
 
 
 def gsm_replies(folder: Path, count: int) -> list[tuple[str, str]]:

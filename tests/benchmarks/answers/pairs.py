@@ -59,9 +59,7 @@ def make_pairs(golds: list[str], count: int, seed: int = 0) -> list[Pair]:
 
 
 def _same(gold: str, chance: random.Random) -> Iterator[tuple[str, str]]:
-    yield "wide fractions", gold.replace("\\frac", "\\dfrac") if "\\frac" in gold else f"{{{gold}}}"
-    if " " in gold and "\\" not in gold:
-        yield "no spaces", gold.replace(" ", "")
+    yield from _same_layout(gold)
     if match := _FRACTION.search(gold):
         above, below = int(match[1]), int(match[2])
         if not gold[: match.start()].rstrip()[-1:].isdigit():
@@ -94,6 +92,21 @@ def _same(gold: str, chance: random.Random) -> Iterator[tuple[str, str]]:
         )
 
 
+def _same_layout(gold: str) -> Iterator[tuple[str, str]]:
+    """Give forms that look the same on paper."""
+    if "\\frac" in gold:
+        yield "wide fractions", gold.replace("\\frac", "\\dfrac")
+    if " " in gold and "\\" not in gold:
+        yield "no spaces", gold.replace(" ", "")
+    if gold[0] == "(" and gold[-1] == ")":
+        yield "growing brackets", f"\\left{gold[:-1]}\\right)"
+    if re.fullmatch(r"[\d.]+ ?\\text\{ ?[a-z ]+\}", gold):
+        yield "unit left out", gold.partition("\\text{")[0].strip()
+    if "^\\circ" in gold and gold[0].isdigit() and "," not in gold:
+        yield "degrees left out", gold.replace("^\\circ", "")
+    yield "display style", f"\\displaystyle {gold}"
+
+
 def _terminates(denominator: int) -> bool:
     for prime in (2, 5):
         while denominator % prime == 0:
@@ -110,10 +123,11 @@ def _near(gold: str, chance: random.Random) -> Iterator[tuple[str, str]]:
     if digits:
         digit = chance.choice(digits)
         yield "one digit off", gold[: digit.start()] + str((int(digit[0]) + 1) % 10) + gold[digit.end() :]
-        yield "a digit more", gold[: digit.end()] + "1" + gold[digit.end() :]
+        if gold[digit.start() - 1 : digit.start()] != "}":  # `\\frac{1}21` has the value of `\\frac{1}2`
+            yield "a digit more", gold[: digit.end()] + "1" + gold[digit.end() :]
         if gold[0] not in "(-[\\xy0" and not any(part in gold for part in _NOT_NEGATED):
             yield "negated", f"-({gold})"
-    if gold.startswith("(") and gold.endswith(")") and "," in gold:
+    if gold.startswith("(") and gold.endswith(")") and "," in gold and not gold.startswith("(-\\infty"):
         yield "other bracket", "[" + gold[1:]
     if " + " in gold:
         yield "minus for plus", gold.replace(" + ", " - ", 1)

@@ -155,6 +155,18 @@ def _state(pid: int) -> str:
         return "Z"
 
 
+def test_a_child_that_cannot_start_is_named(pool: SymbolicPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metamath_ray.answers._symbolic_pool._MODULE", "metamath_ray.answers._no_such_worker")
+    with pytest.raises(RuntimeError, match=r"ended with code 1 at its start; is math-verify installed\?"):
+        pool.compare("x", "x")
+    assert pool.pids() == []
+
+
+def test_texts_too_long_for_a_pipe_are_not_sent(pool: SymbolicPool) -> None:
+    assert pool.compare("1+" * 50_000 + "1", "3") == "unreadable"
+    assert pool.pids() == []
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

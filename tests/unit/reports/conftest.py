@@ -142,7 +142,6 @@ def _summary(candidates: list[dict[str, Any]], rows: list[dict[str, Any]]) -> di
         "ledger": {"replies": 5678, "prompt_tokens": 2_345_678, "completion_tokens": 345_678, "usd": 2.5},
         "by_type": by_type,
         "rounds": 2,
-        "unknown_verdicts": 4,
         "dropped": {"contaminated": {}, "over_target": over},
         "dropped_examples": {"over_target": [example]},
         "rows": len(rows),

@@ -1,0 +1,221 @@
+"""The build job as a user runs it: a process, a teacher over real HTTP, files on disk."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from metamath_ray.problems import load_bundled
+
+ROOT = Path(__file__).resolve().parents[2]
+JOB = [sys.executable, str(ROOT / "jobs" / "build_metamathqa.py")]
+API_KEY = "sk-canary-3f81c0ffee"
+
+
+def run_job(*args: str, timeout_s: float = 240, **env: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OPENAI_API_KEY": API_KEY} | env
+    return subprocess.run(
+        [*JOB, *args], capture_output=True, text=True, timeout=timeout_s, env=environment, cwd=ROOT
+    )
+
+
+def summary_of(run_dir: Path) -> dict:
+    return json.loads((run_dir / "summary.json").read_text())
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "line"),
+    [
+        pytest.param(
+            ["--teacher.rpmm", "3"], 2, "unknown option --teacher.rpmm, did you mean", id="unknown-option"
+        ),
+        pytest.param(
+            ["--teacher.rpm", "0"],
+            2,
+            "teacher.rpm must be greater than or equal to 1, got '0'",
+            id="bad-value",
+        ),
+        pytest.param(["--targets", "all"], 2, "targets must be 'paper'", id="bad-targets"),
+        pytest.param(
+            ["--targets.gsm8k.fobar", "3"], 2, "names no source of the seeds; they are: bundled", id="target"
+        ),
+        pytest.param(["--seeds", "own:nowhere.jsonl"], 2, "nowhere.jsonl", id="missing-seeds"),
+        pytest.param(["--seeds", "own"], 2, "own", id="unknown-seeds"),
+        pytest.param(["--config", "nowhere.yaml"], 2, "nowhere.yaml", id="missing-config"),
+        pytest.param(["--prompts", "nowhere"], 2, "nowhere", id="missing-prompts"),
+        pytest.param(
+            ["--run-dir", "/dev/null/run"], 2, "/dev/null/run can't be written", id="unwritable-run-dir"
+        ),
+        pytest.param(
+            ["--teacher.base-url", "http://127.0.0.1:9/v1"],
+            3,
+            "no teacher answers at http://127.0.0.1:9",
+            id="no-server",
+        ),
+    ],
+)
+def test_a_mistake_ends_with_one_clear_line(tmp_path: Path, args: list[str], code: int, line: str) -> None:
+    run_dir = ["--run-dir", str(tmp_path / "run")] if "--run-dir" not in args else []
+    done = run_job(*run_dir, *args)
+    assert done.returncode == code, done.stderr
+    assert line in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def teacher_args(double, run_dir: Path, *, limit_seeds: int = 12) -> list[str]:
+    return [
+        "--run-dir",
+        str(run_dir),
+        "--limit-seeds",
+        str(limit_seeds),
+        "--teacher.base-url",
+        double.base_url,
+        "--teacher.model",
+        "double-1",
+    ]
+
+
+@pytest.fixture(scope="module")
+def answers_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The golds of the bundled seeds, so that the double is sometimes right."""
+    path = tmp_path_factory.mktemp("answers") / "answers.json"
+    path.write_text(json.dumps({seed.question: seed.answer for seed in load_bundled("train")}))
+    return str(path)
+
+
+def test_a_run_writes_what_the_design_names_and_its_key_nowhere(
+    tmp_path: Path, teacher_double, answers_file
+) -> None:
+    double = teacher_double(api_key=API_KEY, answers_file=answers_file, right_share=0.8)
+    run_dir = tmp_path / "run"
+    done = run_job(*teacher_args(double, run_dir))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == str(run_dir / "summary.json")
+    summary = summary_of(run_dir)
+    rows = pq.read_table(run_dir / "dataset").to_pylist()
+    released = json.loads((run_dir / "MetaMathQA.json").read_text())
+    assert summary["rows"] == len(rows) == len(released) > 0
+    assert set(released[0]) == {"type", "query", "original_question", "response"}
+    assert all(row["response"].splitlines()[-1] == f"The answer is: {row['expected']}" for row in rows)
+    assert summary["teacher"]["calls_made"] == double.stats()["requests"]
+    config = yaml.safe_load((run_dir / "config.yaml").read_text())
+    assert config["teacher"]["model"] == "double-1"
+    assert (run_dir / "report.html").exists()
+    assert (run_dir / "README.md").exists()
+    written = files_below(run_dir) | {"stdout": done.stdout.encode(), "stderr": done.stderr.encode()}
+    assert [name for name, data in written.items() if API_KEY.encode() in data] == []
+    logs = files_below(Path("/tmp/ray/session_latest").resolve() / "logs")  # where Ray keeps them
+    assert [name for name, data in logs.items() if API_KEY.encode() in data] == []
+
+
+def test_a_run_again_sends_nothing_and_gives_the_same_bytes(
+    tmp_path: Path, teacher_double, answers_file
+) -> None:
+    double = teacher_double(answers_file=answers_file, random_replies=True)
+    run_dir = tmp_path / "run"
+    first = run_job(*teacher_args(double, run_dir))
+    assert first.returncode == 0, first.stderr
+    before, sent = summary_of(run_dir), double.stats()["requests"]
+    again = run_job(*teacher_args(double, run_dir), "--num-workers", "2")
+    assert again.returncode == 0, again.stderr
+    assert double.stats()["requests"] == sent
+    assert summary_of(run_dir)["dataset_sha256"] == before["dataset_sha256"]
+    more = run_job(
+        *teacher_args(double, tmp_path / "more"),
+        "--samples-per-question",
+        "3",
+        "--ledger",
+        str(run_dir / "ledger"),
+    )
+    assert more.returncode == 0, more.stderr
+    asked = double.stats()
+    assert (
+        asked["samples"] - before["ledger"]["replies"] < 0.6 * before["ledger"]["replies"]
+    )  # the third alone
+    other = run_job(*teacher_args(double, run_dir), "--samples-per-question", "3")
+    assert other.returncode == 2
+    assert "was made with other options (samples_per_question" in other.stderr
+    assert summary_of(run_dir)["dataset_sha256"] == before["dataset_sha256"]
+
+
+@pytest.mark.slow
+def test_a_run_killed_halfway_ends_with_the_hash_of_an_undisturbed_one(
+    tmp_path: Path, teacher_double, answers_file
+) -> None:
+    options = {"answers_file": answers_file, "steady": True, "latency_s": [0.05, 0.3]}
+    calm, disturbed = teacher_double(**options), teacher_double(**options)
+    undisturbed = run_job(*teacher_args(calm, tmp_path / "calm", limit_seeds=60))
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    total = calm.stats()["requests"]
+
+    args = [*JOB, *teacher_args(disturbed, tmp_path / "run", limit_seeds=60)]
+    process = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    while disturbed.stats()["requests"] < total // 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    while (state := disturbed.stats())["in_flight"]:
+        time.sleep(0.05)
+    stored = stored_samples(tmp_path / "run")
+    resumed = run_job(*args[len(JOB) :])
+    assert resumed.returncode == 0, resumed.stderr
+    assert summary_of(tmp_path / "run")["dataset_sha256"] == summary_of(tmp_path / "calm")["dataset_sha256"]
+    samples = stored_samples(tmp_path / "calm")
+    sent_after = disturbed.stats()["samples"] - state["samples"]
+    assert stored > 0
+    assert sent_after == samples - stored  # what was stored was not asked for again
+
+
+def stored_samples(run_dir: Path) -> int:
+    return sum(
+        data.count(b"\n") for name, data in files_below(run_dir / "ledger").items() if name.endswith(".jsonl")
+    )
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "line"),
+    [
+        pytest.param({"api_key": "sk-another"}, "the teacher refused the API key (401)", id="wrong-key"),
+        pytest.param(
+            {"models": ["other-model"], "owned_by": "vllm"}, "serves no model 'double-1'", id="wrong-model"
+        ),
+        pytest.param({"models": ["other-model"]}, "knows no such model", id="wrong-model-found-late"),
+        pytest.param({"always": "insufficient_quota"}, "quota is exhausted", id="quota"),
+    ],
+)
+def test_a_teacher_that_refuses_stops_the_run_resumable(
+    tmp_path: Path, teacher_double, behaviour: dict, line: str
+) -> None:
+    double = teacher_double(**behaviour)
+    done = run_job(*teacher_args(double, tmp_path / "run", limit_seeds=2))
+    assert done.returncode == 3, done.stderr
+    assert line in done.stderr
+    assert API_KEY not in done.stdout + done.stderr
+
+
+def test_a_row_can_be_traced_to_its_request(tmp_path: Path, teacher_double, answers_file) -> None:
+    double = teacher_double(answers_file=answers_file, right_share=1.0)
+    run_dir = tmp_path / "run"
+    assert run_job(*teacher_args(double, run_dir, limit_seeds=3)).returncode == 0
+    ledger = {
+        record["key"]: record
+        for name, data in files_below(run_dir / "ledger").items()
+        for record in map(json.loads, data.decode().splitlines())
+    }
+    for row in pq.read_table(run_dir / "dataset").to_pylist():
+        record = ledger[row["request_key"]]
+        assert record["user"] == row["query"]
+        assert record["model"] == row["teacher"]
