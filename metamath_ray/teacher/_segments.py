@@ -74,7 +74,7 @@ def is_intact(line: bytes) -> bool:
     return (
         line.endswith(b"}\n")
         and line.startswith(b'{"crc":"')
-        and line[_HEAD:_KEY_AT] == b'"key":"'
+        and line[_HEAD - 2 : _KEY_AT] == b'","key":"'
         and line[_HEAD - 10 : _HEAD - 2] == b"%08x" % zlib.crc32(line[_HEAD:-1])
     )
 

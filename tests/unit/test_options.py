@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from metamath_ray.options import BadOptionsError, parse_options
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    max_calls: int = Field(8, ge=1, description="calls at once")
+
+
+class Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    names: tuple[str, ...] = Field(("a",), description="some names")
+    fast: bool = Field(False, description="do it fast")
+    rows: dict[str, dict[str, int]] | None = Field(None, description="rows by source and kind")
+    inner: Inner = Inner()
+
+
+def parse(*argv: str) -> Options:
+    return parse_options(Options, argv, prog="job", description="A job.")
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "options.yaml"
+    path.write_text("names: [x, y]\ninner: {max_calls: 3}\nrows: {own: {one: 5}}\n")
+    options = parse("--config", str(path), "--inner.max-calls", "4", "--rows.own.two", "6", "--fast")
+    assert options == Options(
+        names=("x", "y"), fast=True, rows={"own": {"one": 5, "two": 6}}, inner=Inner(max_calls=4)
+    )
+
+
+def test_a_list_takes_several_words() -> None:
+    assert parse("--names", "p", "q").names == ("p", "q")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        pytest.param(["--inner.max-cals", "3"], "unknown option --inner.max-cals, did you mean --inner.max-calls?", id="typo"),
+        pytest.param(["--inner.max-calls", "0"], "inner.max_calls must be greater than or equal to 1, got '0'", id="range"),
+        pytest.param(["--rows.own.one"], "--rows.own.one needs a value", id="no-value"),
+        pytest.param(["--config", "/nowhere.yaml"], "--config /nowhere.yaml: No such file or directory", id="no-file"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_clear_line(argv: list[str], message: str) -> None:
+    with pytest.raises(BadOptionsError) as error:
+        parse(*argv)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("text", ["- a list", "inner: [", "unheard: 3"], ids=["list", "no-yaml", "unknown"])
+def test_a_bad_file_is_one_clear_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "options.yaml"
+    path.write_text(text)
+    with pytest.raises(BadOptionsError) as error:
+        parse("--config", str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_help_explains_each_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        parse("--help")
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert "calls at once (default: 8)" in shown
