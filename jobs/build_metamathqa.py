@@ -28,7 +28,14 @@ from metamath_ray.bootstrap import (
 )
 from metamath_ray.options import BadOptionsError, fail, parse_options
 from metamath_ray.reports import write_build_report, write_dataset_card
-from metamath_ray.teacher import ApiKey, LedgerDamagedError, Stop, TeacherClient, TeacherOptions
+from metamath_ray.teacher import (
+    ApiKey,
+    GovernorStatus,
+    LedgerDamagedError,
+    Stop,
+    TeacherClient,
+    TeacherOptions,
+)
 
 PROGRESS_S = 10.0
 
@@ -117,21 +124,35 @@ def run_with_progress(build: Build) -> Path:
 
 
 def print_progress(build: Build, ended: threading.Event) -> None:
-    """One line now and then: samples done and planned, calls, rate, money."""
+    """A line every few seconds: what is done, rate, time left, money, acceptance. In place on a terminal."""
     started = time.monotonic()
+    start, end = ("\r\033[K", "") if sys.stdout.isatty() else ("", "\n")
     while not ended.wait(PROGRESS_S):
         status = build.status()
-        if status is None:
-            continue
-        c = status.counters
-        minutes = (time.monotonic() - started) / 60
-        print(
-            f"{minutes:5.1f} min  {c.calls_made} calls ({c.calls_made / minutes:.0f}/min), "
-            f"{status.in_flight} in flight, "
-            f"{c.calls_reused} samples from the ledger, {build.num_planned} paths planned, "
-            f"{c.completion_tokens} tokens, {c.usd:.2f} USD, {c.http_429} times 429, {c.retries} retries",
-            flush=True,
-        )
+        if status is not None:
+            line = progress_line(status, build.num_planned, time.monotonic() - started)
+            print(start + line, end=end, flush=True)
+    if sys.stdout.isatty():
+        print()
+
+
+def progress_line(status: GovernorStatus, num_planned: int, seconds: float) -> str:
+    """The line of `print_progress`."""
+    counters, graded = status.counters, sum(status.verdicts.values())
+    correct = status.verdicts.get("correct", 0)
+    left_min = (num_planned - graded) / graded * seconds / 60 if graded else float("nan")
+    parts = [
+        f"{graded}/{num_planned} paths",
+        f"{correct / graded:.0%} right" if graded else "none graded yet",
+        f"{counters.calls_made} calls ({counters.calls_made / seconds * 60:.0f}/min)",
+        f"{status.in_flight} in flight",
+        f"{counters.calls_reused} replies reused",
+        f"{counters.usd:.2f} USD",
+        f"{seconds / 60:.1f} min, about {left_min:.0f} left" if graded else f"{seconds / 60:.1f} min",
+    ]
+    if counters.retries:
+        parts.append(f"{counters.retries} retries, {counters.http_429} of them 429")
+    return "  ".join(parts)
 
 
 def _one_line(error: Exception) -> str:

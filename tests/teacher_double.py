@@ -65,6 +65,7 @@ class DoubleOptions:
     reject_n: bool = False
     rpm: int = 0  # the 429 of a server that counts, over every window of 60 s
     latency_s: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    steady: bool = False  # every sample of a prompt has one text, whatever was asked before
     random_replies: bool = False  # new text at every request, as a real teacher's
     answers: dict[str, str] = field(default_factory=dict)  # question → gold answer
     answers_file: str = ""  # the same as a JSON file
@@ -229,7 +230,7 @@ class TeacherDouble:
         return await _send(request, json.dumps(answer).encode(), fault)
 
     def _text(self, messages: Sequence[Any], digest: str) -> str:
-        counter = self.stats.samples_given[digest]
+        counter = 0 if self.options.steady else self.stats.samples_given[digest]
         self.stats.samples_given[digest] += 1
         salt = os.urandom(8).hex() if self.options.random_replies else ""
         chance = random.Random(f"{digest}/{counter}/{salt}")

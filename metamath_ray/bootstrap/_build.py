@@ -224,7 +224,11 @@ class Build:
                 prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens
             )
         self._governor = start_governor(
-            self._options.teacher, run_id=run_id, budget_usd=self._options.budget_usd, spent_usd=spent_usd
+            self._options.teacher,
+            run_id=run_id,
+            budget_usd=self._options.budget_usd,
+            spent_usd=spent_usd,
+            memory=(folder / ".governor.json").resolve(),
         )
         try:
             yield self._governor

@@ -5,6 +5,7 @@ plan rows ──► first calls ──► questions ──► solve calls ──
                declare)
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,7 +21,7 @@ from metamath_ray.bootstrap._plan import Unit
 from metamath_ray.bootstrap._prompts import Prompts
 from metamath_ray.bootstrap._questions import SOLVE_STEP, build_questions, first_call
 from metamath_ray.problems import Problem
-from metamath_ray.teacher import ChatRequest, Failure, Outcome, Reply, StageSetup, TeacherStage
+from metamath_ray.teacher import ChatRequest, Failure, Outcome, RayGovernor, Reply, StageSetup, TeacherStage
 
 _SEED_COLUMNS: list[tuple[str, pa.DataType]] = [
     (name, pa.string()) for name in ("seed_id", "source", "style", "seed_question", "seed_answer")
@@ -124,12 +125,13 @@ class Solver:
         ]
 
 
-def grade_table(table: pa.Table, *, options: BuildOptions) -> pa.Table:
-    """The candidates with their verdicts."""
+def grade_table(table: pa.Table, *, options: BuildOptions, governor: RayGovernor) -> pa.Table:
+    """The candidates with their verdicts; the governor is told how many of each."""
     rows = []
     for row in table.to_pylist():
         style = row.pop("style")
         rows.append(grade_candidate(row, style=style, compat=options.compat))
+    governor.add_verdicts(Counter(row["verdict"] for row in rows))
     return pa.Table.from_pylist(rows, schema=CANDIDATE_SCHEMA)
 
 
@@ -186,7 +188,7 @@ def run_round(
         )
     graded = dataset.map_batches(
         grade_table,
-        fn_kwargs={"options": options},
+        fn_kwargs={"options": options, "governor": setup.governor},
         batch_size=None,
         batch_format="pyarrow",
         compute=TaskPoolStrategy(),

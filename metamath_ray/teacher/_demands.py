@@ -1,5 +1,6 @@
 """What workers and governor tell each other, and what the run has done so far."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 LEASE_S = 0.5
@@ -67,3 +68,4 @@ class GovernorStatus:
     in_flight: int
     waiting: int
     stop: str | None
+    verdicts: Mapping[str, int]

@@ -7,7 +7,8 @@ that was restarted knows what they have spent, those that died before it include
 
 import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,6 +51,7 @@ class Governor:
     _workers: dict[str, _Worker] = field(default_factory=dict, init=False)
     _counters: dict[str, Counters] = field(default_factory=dict, init=False)
     _total: Counters = field(default_factory=Counters, init=False)
+    _verdicts: Counter[str] = field(default_factory=Counter, init=False)
     _stop: str | None = field(default=None, init=False)
     _paused_until: float = field(default=-1e9, init=False)
     _slowed_at: float = field(default=-1e9, init=False)
@@ -99,7 +101,12 @@ class Governor:
             in_flight=sum(demand.in_flight for demand in demands),
             waiting=sum(demand.waiting for demand in demands),
             stop=self._stop,
+            verdicts=dict(self._verdicts),
         )
+
+    def add_verdicts(self, counts: Mapping[str, int]) -> None:
+        """Count graded paths for the progress line; a restart begins again, the summary counts the rows."""
+        self._verdicts.update(counts)
 
     def _note(self, worker: str, demand: Demand, now: float) -> _Worker:
         for name, other in list(self._workers.items()):

@@ -1,6 +1,7 @@
 """Where the governor lives: in the worker's own process, or behind a named Ray actor."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -51,6 +52,10 @@ class RayGovernor:
     async def stop(self, reason: str) -> None:
         """See `Governor.stop`."""
         await self.actor.stop.remote(reason)
+
+    def add_verdicts(self, counts: Mapping[str, int]) -> None:
+        """See `Governor.add_verdicts`; waits for nothing."""
+        self.actor.add_verdicts.remote(counts)
 
     def status(self) -> GovernorStatus:
         """See `Governor.status`; blocks for the answer."""
