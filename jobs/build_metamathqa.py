@@ -62,9 +62,11 @@ def main(argv: list[str]) -> None:
     except BadRunDirError as error:
         fail(str(error), 2)
     except BuildStoppedError as error:
-        fail(f"stopped: {error}; run the same command again to go on", 3)
+        fail(f"stopped: {error}", 3)
     except LedgerDamagedError as error:
         fail(str(error), 1)
+    except (OSError, ConnectionError) as error:
+        fail(f"{type(error).__name__}: {_one_line(error)}; what was paid for is in the ledger", 1)
     except KeyboardInterrupt:
         fail("interrupted; run the same command again to go on", 130)
     print(summary)

@@ -64,7 +64,7 @@ def _parser(model: type[BaseModel], prog: str, description: str) -> _Parser:
         else:
             keywords["metavar"] = path[-1].upper()
             if get_origin(field.annotation) in (list, tuple):
-                keywords["nargs"] = "+"
+                keywords |= {"nargs": "+", "action": "extend"}
         parser.add_argument(name, **keywords)
     return parser
 
@@ -98,11 +98,12 @@ def _split_free(
     words = iter(argv)
     for word in words:
         name, equals, value = word.partition("=")
-        path = name[2:].replace("-", "_").split(".")
-        if name.startswith("--") and any(len(path) > len(m) and tuple(path[: len(m)]) == m for m in mappings):
+        path = name[2:].split(".")
+        option = tuple(part.replace("-", "_") for part in path)
+        if name.startswith("--") and any(len(path) > len(m) and option[: len(m)] == m for m in mappings):
             if not equals and (value := next(words, "")) == "":
                 raise BadOptionsError(f"{name} needs a value")
-            free.append((path, value))
+            free.append(([*option[:1], *path[1:-1], option[-1]], value))
         else:
             flags.append(word)
     return flags, free
@@ -133,11 +134,12 @@ def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
 
 def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
-    path = ".".join(str(part) for part in first["loc"])
+    path = ".".join(part for part in map(str, first["loc"]) if "[" not in part)  # the rest is a place
     if first["type"] == "extra_forbidden":
         return f"unknown option {path}; --help lists them all"
     message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
-    got = "" if first["type"] == "value_error" else f", got {first['input']!r}"
+    secret = any(word in path for word in ("key", "url"))  # where a user may have put a key by mistake
+    got = "" if first["type"] == "value_error" or secret else f", got {first['input']!r}"
     return f"{path} {message}{got}".strip()
 
 

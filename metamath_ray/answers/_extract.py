@@ -81,7 +81,7 @@ def _clean(tail: str) -> str:
             return boxed
     answer = _strip_emphasis(answer)
     answer = _math_span(answer) or _first_sentence(answer)
-    return answer.strip()
+    return answer.strip().removesuffix("**").removesuffix("__").strip()
 
 
 def _first_block(text: str) -> str:

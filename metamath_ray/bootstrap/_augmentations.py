@@ -36,6 +36,10 @@ _SOLVES = re.compile(
 _REFUSES = re.compile(
     r"\A\s*(?:i['’]m\s+sorry|i\s+am\s+sorry|as\s+an\s+ai|i\s+cannot|i\s+can['’]t)\b", re.IGNORECASE
 )
+_ECHOES = re.compile(
+    r"(?:so,?\s+|thus,?\s+)?(?:the\s+)?(?:final\s+)?answer\b|(?:how|what|which|find)\b", re.IGNORECASE
+)
+_STATEMENT_WORDS = 3
 _COMMANDS = re.compile(
     r"\b(?:find|compute|determine|calculate|evaluate|simplify|solve|factor|expand|convert|express|prove|show"
     r"|identify|what|how|which)\b",
@@ -102,6 +106,8 @@ def clean_statement(reply: str, *, answer: str) -> str | None:
         return None
     if re.search(r"####|\\boxed|unknown variable", statement) or not _holds(statement, answer):
         return None
+    if _ECHOES.match(statement) or len(statement.split()) < _STATEMENT_WORDS:
+        return None
     return statement if statement.endswith((".", "!", ".$", "\\]")) else statement + "."
 
 
@@ -148,7 +154,7 @@ def _holds(statement: str, answer: str) -> bool:
         for text in (_spaced(statement), answer)
     )
     number = re.sub(r"\.0+\Z", "", wanted)
-    if re.search(rf"(?<![\d.]){re.escape(number)}(?:\.0+)?(?!\d|\.\d)", plain):
+    if re.search(rf"(?<![\d./-]){re.escape(number)}(?:\.0+)?(?!\d|\.\d)", plain):
         return True
     return any(str(parse_number_words(m.group())) == number for m in NUMBER_WORD.finditer(statement))
 

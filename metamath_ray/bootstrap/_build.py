@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from metamath_ray.bootstrap._candidates import CANDIDATE_SCHEMA
 from metamath_ray.bootstrap._contamination import ContaminationIndex
 from metamath_ray.bootstrap._export import (
     accepted_candidates,
     read_candidates,
+    released_type,
     selection_rules,
     write_candidates,
     write_dataset,
@@ -54,7 +56,7 @@ BUNDLED_LEDGER = "bundled_ledger.jsonl.xz"
 
 
 class BuildStoppedError(Exception):
-    """The build was stopped by its budget or its teacher; the same command goes on from here."""
+    """The build was stopped by its budget or its teacher; what it has paid for is in its ledger."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def load_inputs(options: BuildOptions) -> Inputs:
     """
     seeds = load_seeds(options)
     _check_targets(options, seeds)
+    _check_ledgers(options)
     benchmarks = {spec: load_problems(spec, split="test").problems for spec in options.decontaminate}
     questions = {name: [problem.question for problem in rows] for name, rows in benchmarks.items()}
     contamination = ContaminationIndex.from_questions(questions) if questions else None
@@ -83,12 +86,34 @@ def load_inputs(options: BuildOptions) -> Inputs:
 
 
 def _check_targets(options: BuildOptions, seeds: Seeds) -> None:
-    sources = {problem.source for problem in seeds.problems}
-    named = set(options.targets) if isinstance(options.targets, dict) else set()
-    if named - sources:
-        raise ValueError(
-            f"targets.{min(named - sources)} names no source of the seeds; they are: {', '.join(sorted(sources))}"
-        )
+    sources = sorted({problem.source for problem in seeds.problems})
+    named = options.target_rows()
+    if isinstance(options.targets, dict):
+        for source, augmentation in named:
+            if source not in sources:
+                raise ValueError(
+                    f"targets.{source} names no source of the seeds; they are: {', '.join(sources)}"
+                )
+            if augmentation not in options.augmentations:
+                raise ValueError(f"targets.{source}.{augmentation} is left out by --augmentations")
+    elif named and not any(source in sources for source, _ in named):
+        raise ValueError(f"targets paper are for gsm8k and math; the seeds are: {', '.join(sources)}")
+    taken: dict[str, str] = {}
+    for source in sources:
+        name = released_type(source, "fobar")
+        if (other := taken.setdefault(name, source)) != source:
+            raise ValueError(
+                f"seeds {source} and {other} would share the types of {name}; name one otherwise"
+            )
+
+
+def _check_ledgers(options: BuildOptions) -> None:
+    for path in options.ledger:
+        if not path.exists():
+            raise ValueError(f"--ledger {path}: there is no such file or folder")
+        if path.is_dir() and not segment_paths(path):
+            hint = f", did you mean {path / 'ledger'}?" if segment_paths(path / "ledger") else ""
+            raise ValueError(f"--ledger {path} holds no ledger segment{hint}")
 
 
 class Build:
@@ -103,7 +128,8 @@ class Build:
 
     def status(self) -> GovernorStatus | None:
         """The teacher's counters so far; None before the first round."""
-        return self._governor.status() if self._governor is not None else None
+        governor = self._governor
+        return governor.status() if governor is not None else None
 
     def run(self) -> Path:
         """Build the dataset in the run directory; gives the path of `summary.json`.
@@ -160,7 +186,7 @@ class Build:
             options=self._options.teacher,
             governor=self._governor,
             index=ray.put(index),
-            ledger_folder=str(ledgers[0].resolve()),
+            ledger_folder=str(ledgers[0]),
             api_key=self._inputs.api_key,
         )
         run_round(plan, setup=setup, prompts=self._inputs.prompts, options=self._options, folder=folder)
@@ -168,11 +194,11 @@ class Build:
     def _stop_if_told(self, table: pa.Table) -> None:
         status = self.status()
         if status is not None and status.stop is not None:
-            raise BuildStoppedError(status.stop)
+            raise BuildStoppedError(f"{status.stop}; run the same command again to go on")
         failures = table.column("failure").to_pylist()
         if missing := failures.count("not_recorded"):
             raise BuildStoppedError(
-                f"{missing} questions or paths have no reply in the ledger and no --teacher.base-url is given"
+                f"{missing} questions or paths have no reply in the ledger; give a teacher with --teacher.base-url"
             )
 
     def _yields(self, table: pa.Table) -> dict[Cell, CellYield]:
@@ -183,14 +209,17 @@ class Build:
             accepted, selection_rules(self._options, self._inputs.contamination, capped=False)
         )
         yields: dict[Cell, CellYield] = {}
-        for source, augmentation in zip(
+        unusable = pc.equal(table.column("question"), "").to_pylist()
+        cells: Any = zip(
             table.column("source").to_pylist(), table.column("augmentation").to_pylist(), strict=True
-        ):
-            got = yields.get((source, augmentation), CellYield())
-            yields[source, augmentation] = CellYield(got.paths + 1, got.rows)
+        )
+        for cell, no_question in zip(cells, unusable, strict=True):
+            got = yields.get(cell, CellYield())
+            paths = self._options.samples_per_question if no_question else 1
+            yields[cell] = CellYield(got.paths + paths, got.rows)
         for row in selection.rows:
-            cell: Any = (row.source, row.augmentation)
-            yields[cell] = CellYield(yields[cell].paths, yields[cell].rows + 1)
+            kept: Any = (row.source, row.augmentation)
+            yields[kept] = CellYield(yields[kept].paths, yields[kept].rows + 1)
         return yields
 
     def _rules(self, *, capped: bool) -> SelectionRules:
@@ -208,7 +237,7 @@ class Build:
                     _import(path, own)
         for other in self._options.ledger:
             if other.is_dir():
-                ledgers.append(other)
+                ledgers.append(other.resolve())
             else:
                 _import(other, own)
         return ledgers

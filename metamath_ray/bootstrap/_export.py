@@ -68,6 +68,13 @@ def accepted_candidates(
     for batch in table.filter(pc.equal(table.column("verdict"), "correct")).to_batches(max_chunksize=4096):
         for row in batch.to_pylist():
             seed = by_id[row["seed_id"]]
+            # in GSM8K's style the expected number itself: a teacher writes $18.00, 18 apples, x = 18
+            answer = row["expected"] if seed.style == "gsm" else row["extracted"]
+            response = finish_response(
+                row["response"], answer=answer, style=seed.style, compat=options.compat
+            )
+            if not response:
+                continue  # an answer without a reasoning path
             yield SelectionCandidate(
                 question_id=row["question_id"],
                 seed_id=seed.id,
@@ -75,9 +82,7 @@ def accepted_candidates(
                 augmentation=row["augmentation"],
                 type=released_type(row["source"], row["augmentation"]),
                 question=row["question"],
-                response=finish_response(
-                    row["response"], extracted=row["extracted"], style=seed.style, compat=options.compat
-                ),
+                response=response,
                 sample_index=row["sample_index"],
                 request_key=row["request_key"],
                 expected=row["expected"],

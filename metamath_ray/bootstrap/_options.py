@@ -1,7 +1,7 @@
 """What a user says of a build; one model for YAML, flags and defaults."""
 
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -10,8 +10,10 @@ from metamath_ray.bootstrap._duplicates import DEFAULT_NEAR_DUPLICATE_THRESHOLD
 from metamath_ray.bootstrap._mask import Compat
 from metamath_ray.teacher import TeacherOptions
 
+_Rows = Annotated[int, Field(ge=0)]
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 
+_REPHRASINGS_FOR_TARGETS = 16  # and no seed problem has more masks that are worth it
 PAPER_TARGETS: dict[str, dict[Augmentation, int]] = {
     "gsm8k": {
         "answer_augmentation": 80_000,
@@ -45,20 +47,24 @@ class BuildOptions(BaseModel):
     augmentations: tuple[Augmentation, ...] = Field(
         AUGMENTATIONS, min_length=1, description="which of the four to run"
     )
-    targets: dict[str, dict[Augmentation, int]] | Literal["paper"] | None = Field(
+    targets: dict[str, dict[Augmentation, _Rows]] | Literal["paper"] | None = Field(
         None,
         description="rows wanted: --targets.SOURCE.AUGMENTATION N, or 'paper'; without it every question is sampled",
     )
-    scale: float = Field(1.0, gt=0, description="multiplies the targets")
+    scale: float = Field(1.0, gt=0, le=1000, allow_inf_nan=False, description="multiplies the targets")
     samples_per_question: int = Field(
         2, ge=1, description="reasoning paths asked of each question in its first round"
     )
     max_samples_per_question: int = Field(
         16, ge=1, description="reasoning paths of one question at most, for targets"
     )
-    rephrasings_per_seed: int = Field(1, ge=1, description="rephrasings of one seed at most")
-    masks_per_seed: int = Field(
-        1, ge=1, description="masked numbers of one seed at most (each for SV and FOBAR)"
+    rephrasings_per_seed: int | None = Field(
+        None, ge=1, description="rephrasings of one seed at most (default: 1, with targets 16)"
+    )
+    masks_per_seed: int | None = Field(
+        None,
+        ge=1,
+        description="masked numbers of one seed at most, for SV and FOBAR (default: 1, with targets all)",
     )
     teacher: TeacherOptions = TeacherOptions()
     budget_usd: float | None = Field(
@@ -91,6 +97,18 @@ class BuildOptions(BaseModel):
         if isinstance(value, str) and value != "paper":
             raise ValueError(f"must be 'paper' or --targets.SOURCE.AUGMENTATION N, got {value!r}")
         return value
+
+    @field_validator("augmentations")
+    @classmethod
+    def _each_once(cls, value: tuple[Augmentation, ...]) -> tuple[Augmentation, ...]:
+        return tuple(name for name in AUGMENTATIONS if name in value)
+
+    def max_questions(self, augmentation: Augmentation) -> int:
+        """How many questions one seed may give: few without targets, as many as it has with them."""
+        if augmentation == "answer_augmentation":
+            return 1
+        asked = self.rephrasings_per_seed if augmentation == "rephrasing" else self.masks_per_seed
+        return asked or (_REPHRASINGS_FOR_TARGETS if self.targets else 1)
 
     def target_rows(self) -> dict[tuple[str, Augmentation], int]:
         """Rows wanted by source and augmentation, scaled; empty where no targets are set."""

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from metamath_ray.bootstrap._augmentations import Augmentation
 from metamath_ray.bootstrap._candidates import CANDIDATE_SCHEMA, grade_candidate
+from metamath_ray.bootstrap._mask import Compat
 from metamath_ray.bootstrap._options import BuildOptions
 from metamath_ray.bootstrap._plan import Unit
 from metamath_ray.bootstrap._prompts import Prompts
@@ -75,7 +76,7 @@ class Questioner:
             seed,
             row["augmentation"],
             variants,
-            [outcome.text if isinstance(outcome, Reply) else "" for outcome in outcomes],
+            [_whole_text(outcome) for outcome in outcomes],
             compat=self.options.compat,
             order_seed=self.options.seed,
         )
@@ -165,8 +166,7 @@ def run_round(
     import ray
     from ray.data import ActorPoolStrategy, TaskPoolStrategy
 
-    num_rows = _rows_a_block(options)
-    blocks = [plan.slice(at, num_rows) for at in range(0, plan.num_rows, num_rows)]
+    blocks = split_plan(plan, num_rows=_rows_a_block(options), compat=options.compat)
     pool = partial(
         ActorPoolStrategy,
         size=options.num_workers,
@@ -197,6 +197,24 @@ def run_round(
     graded.write_parquet(str(folder))
 
 
+def split_plan(plan: pa.Table, *, num_rows: int, compat: Compat) -> list[pa.Table]:
+    """The plan in blocks of about `num_rows`; rows with the same first call are in one.
+
+    A block is asked for by one worker, which sends what two of its rows want once. Seeds that end in the same
+    question with the same answer share their call for a statement.
+    """
+    groups: dict[object, list[int]] = {}
+    for at, row in enumerate(plan.to_pylist()):
+        call = first_call(_seed_of(row), row["augmentation"], [0], compat=compat)
+        groups.setdefault((row["style"], call) if call else at, []).append(at)
+    blocks: list[list[int]] = [[]]
+    for group in groups.values():
+        if len(blocks[-1]) >= num_rows:
+            blocks.append([])
+        blocks[-1] += group
+    return [plan.take(block) for block in blocks if block]
+
+
 def _rows_a_block(options: BuildOptions) -> int:
     """A quarter of a worker's slots: a block goes on when its slowest call is back."""
     return max(4, min(256, options.teacher.max_in_flight // (4 * options.num_workers)))
@@ -215,6 +233,11 @@ def _seed_of(row: Row) -> Problem:
 def _question_columns(question: Row) -> Row:
     kept = {name: question[name] for name in ("expected", "mask_start", "mask_end")}
     return {"question_id": question["id"], "question": question["text"], "failure": "", **kept}
+
+
+def _whole_text(outcome: Outcome) -> str:
+    """The text of a reply that came to its end; a rephrasing cut off in the middle is none."""
+    return outcome.text if isinstance(outcome, Reply) and outcome.finish_reason == "stop" else ""
 
 
 def _why(outcomes: list[Outcome]) -> str:

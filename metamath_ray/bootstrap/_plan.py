@@ -18,7 +18,9 @@ from metamath_ray.problems import Problem
 Cell = tuple[str, Augmentation]
 """Source and augmentation: what a target is set for."""
 
-_ACCEPTANCE_AT_FIRST = 0.5
+_ACCEPTANCE_AT_FIRST = (
+    1.0  # the first round measures it: asking for less than needed costs a round, not money
+)
 _ACCEPTANCE_AT_LEAST = 0.02
 _MAX_ROUNDS = 50
 

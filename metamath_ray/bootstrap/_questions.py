@@ -55,12 +55,11 @@ class FirstCall:
 
 def num_questions_of(seed: Problem, augmentation: Augmentation, options: BuildOptions) -> int:
     """How many questions of this augmentation the seed can give under the options."""
-    if augmentation == "answer_augmentation":
-        return 1
-    if augmentation == "rephrasing":
-        return options.rephrasings_per_seed
+    most = options.max_questions(augmentation)
+    if augmentation in ("answer_augmentation", "rephrasing"):
+        return most
     masks = usable_masks(seed, augmentation, compat=options.compat, order_seed=options.seed)
-    return min(len(masks), options.masks_per_seed)
+    return min(len(masks), most)
 
 
 def usable_masks(seed: Problem, augmentation: Augmentation, *, compat: Compat, order_seed: int) -> list[Mask]:

@@ -29,7 +29,7 @@ def open_run_dir(options: BuildOptions, *, prompts: Prompts, seeds: Sequence[Pro
     Raises `BadRunDirError` where it can't be written, is in use, holds something else, or was made with
     options, prompts or seeds that give other rows; nothing in it is changed then.
     """
-    folder = options.run_dir
+    folder = options.run_dir.resolve()  # workers have working directories of their own
     config = _config(options, prompts, seeds)
     try:
         _check(folder, config)

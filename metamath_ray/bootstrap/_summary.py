@@ -74,7 +74,9 @@ def _count_by_type(result: Result) -> dict[str, dict[str, int | None]]:
     targets = result.options.target_rows()
     table = result.table
     counts: dict[str, dict[str, int | None]] = {}
-    for source, augmentation in sorted(_cells(table)):
+    sources = {seed.source for seed in result.seeds.problems}
+    wanted = {cell for cell in targets if cell[0] in sources}
+    for source, augmentation in sorted(_cells(table) | wanted):
         in_cell = pc.and_(
             pc.equal(table.column("source"), source), pc.equal(table.column("augmentation"), augmentation)
         )

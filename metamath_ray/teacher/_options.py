@@ -24,14 +24,19 @@ class TeacherOptions(BaseModel):
     )
     api_key_env: str = Field(
         "OPENAI_API_KEY",
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        pattern=r"^[A-Z_][A-Z0-9_]*$",
         description="environment variable that holds the API key (the key itself is never an option)",
     )
     rpm: int | None = Field(None, ge=1, description="requests a minute allowed for the whole cluster")
     tpm: int | None = Field(
         None, ge=1, description="prompt and completion tokens a minute for the whole cluster"
     )
-    max_in_flight: int = Field(64, ge=1, le=100_000, description="requests in flight at once, whole cluster")
+    max_in_flight: int = Field(
+        64,
+        ge=1,
+        le=100_000,
+        description="requests in flight at once, whole cluster (one worker: 4096)",
+    )
     temperature: float = Field(0.7, ge=0, le=2, description="sampling temperature")
     top_p: float = Field(1.0, gt=0, le=1, description="nucleus sampling mass")
     max_tokens: int = Field(512, ge=1, description="completion tokens a sample at most")
@@ -59,7 +64,7 @@ class TeacherOptions(BaseModel):
             return value
         url = urlsplit(value)
         if url.scheme not in ("http", "https") or not url.hostname:
-            raise ValueError(f"must be an http:// or https:// address, got {value!r}")
+            raise ValueError("must be an http:// or https:// address")
         if url.username or url.password or url.query:
             raise ValueError(
                 "must hold no user, password or query: a key goes into the variable of --teacher.api-key-env"

@@ -138,3 +138,18 @@ def test_no_published_seed_is_taken_for_a_solved_one(published):
         rows = [json.loads(line) for line in (published / f"{name}.jsonl").open(encoding="utf-8")]
         kept = sum(clean_rephrasing(row[key], original="") is not None for row in rows)
         assert kept >= 0.98 * len(rows)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "12",
+        "Answer: 12",
+        "The answer is 12.",
+        "So the answer is 12.",
+        "How many apples are left is 12.",
+        "It is -12.",
+    ],
+)
+def test_an_echo_of_the_answer_is_no_statement(reply: str) -> None:
+    assert clean_statement(reply, answer="12") is None

@@ -17,6 +17,7 @@ def graded(response: str, expected: str, **changes: Any) -> tuple[str, str]:
     ("response", "expected", "changes", "verdict"),
     [
         pytest.param("The answer is: 24", "24", {}, "correct", id="right"),
+        pytest.param("6 * 4.\n**The answer is: 24**", "24", {}, "correct", id="bold"),
         pytest.param("The answer is: 1,234", "1234", {}, "correct", id="separators"),
         pytest.param("The answer is: 25", "24", {}, "incorrect", id="wrong"),
         pytest.param("I do not know.", "24", {}, "no_answer", id="none"),

@@ -32,9 +32,9 @@ def test_a_round_asks_for_what_the_target_still_misses() -> None:
     options = BuildOptions(targets={"own": {"fobar": 8}}, samples_per_question=2, augmentations=("fobar",))
     planner = Planner(SEEDS, options)
     first = planner.next_round({})["own", "fobar"]
-    assert sum(unit.num_samples for unit in first) == 16  # half is expected to be accepted, at first
-    second = planner.next_round({("own", "fobar"): CellYield(paths=16, rows=4)})["own", "fobar"]
-    assert sum(unit.num_samples for unit in second) == 16  # 4 missing at one in four
+    assert sum(unit.num_samples for unit in first) == 8
+    second = planner.next_round({("own", "fobar"): CellYield(paths=8, rows=2)})["own", "fobar"]
+    assert sum(unit.num_samples for unit in second) == 24  # 6 missing at one in four
     assert not set(first) & set(second)
     assert planner.next_round({("own", "fobar"): CellYield(paths=32, rows=8)}) == {}
 

@@ -1,6 +1,6 @@
 """Quantise a Hugging Face model folder to 8-bit weights and activations, for a faster teacher on vLLM's CPU build.
 
-    python tests/benchmarks/recording/quantize_w8a8.py MODEL_FOLDER TARGET_FOLDER
+    python cluster/quantize_w8a8.py MODEL_FOLDER TARGET_FOLDER
 
 Linear layers get symmetric weights, one scale an output channel; activations are quantised by token as they
 come (compressed-tensors, "int-quantized"). Embedding, norms and the output layer stay as they are.
