@@ -17,7 +17,7 @@ from metamath_ray.bootstrap._mask import Compat, Mask
 from metamath_ray.bootstrap._masking import find_masks
 from metamath_ray.bootstrap._options import BuildOptions
 from metamath_ray.bootstrap._prompts import Step
-from metamath_ray.bootstrap._same_numbers import same_numbers
+from metamath_ray.bootstrap._same_problem import keeps_the_problem
 from metamath_ray.problems import Problem
 
 NUM_STATEMENTS = 2
@@ -133,7 +133,7 @@ def _rephrasings(
         text = clean_rephrasing(reply, original=seed.question)
         if text is None or variant not in variants:
             continue
-        if compat == "paper" or same_numbers(seed.question, text):
+        if compat == "paper" or keeps_the_problem(seed.question, text, style=seed.style):
             questions.setdefault(
                 text, Question(f"{seed.id}/rephrasing/{variant}", variant, text, seed.answer)
             )

@@ -8,7 +8,7 @@ import pytest
 from metamath_ray.bootstrap import BuildOptions, load_prompts
 from metamath_ray.bootstrap._options import AUGMENTATIONS
 from metamath_ray.bootstrap._questions import SOLVE_STEP, build_questions, first_call, num_questions_of
-from metamath_ray.bootstrap._same_numbers import same_numbers
+from metamath_ray.bootstrap._same_problem import same_numbers
 from metamath_ray.problems import Problem, load_problems
 
 OPTIONS = BuildOptions(masks_per_seed=99)
