@@ -43,6 +43,7 @@ from metamath_ray.teacher import (
     GovernorStatus,
     RayGovernor,
     StageSetup,
+    TeacherOptions,
     build_index,
     import_ledger,
     segment_paths,
@@ -230,11 +231,10 @@ class Build:
         own = folder / "ledger"
         own.mkdir(exist_ok=True)
         ledgers = [own]
-        if any(spec.partition(":")[0] == "bundled" for spec in self._options.seeds):
-            packed = files("metamath_ray.bootstrap") / BUNDLED_LEDGER
-            if packed.is_file():
-                with as_file(packed) as path:
-                    _import(path, own)
+        bundled = any(spec.partition(":")[0] == "bundled" for spec in self._options.seeds)
+        if bundled and self._options.teacher.model == TeacherOptions().model:  # whose replies they are
+            with as_file(files("metamath_ray.bootstrap") / BUNDLED_LEDGER) as path:
+                _import(path, own)
         for other in self._options.ledger:
             if other.is_dir():
                 ledgers.append(other.resolve())

@@ -181,7 +181,9 @@ def test_a_run_killed_halfway_ends_with_the_hash_of_an_undisturbed_one(
 
 def stored_samples(run_dir: Path) -> int:
     return sum(
-        data.count(b"\n") for name, data in files_below(run_dir / "ledger").items() if name.endswith(".jsonl")
+        data.count(b"\n")
+        for name, data in files_below(run_dir / "ledger").items()
+        if name.endswith(".jsonl") and "imported-" not in name
     )
 
 
@@ -219,3 +221,27 @@ def test_a_row_can_be_traced_to_its_request(tmp_path: Path, teacher_double, answ
         record = ledger[row["request_key"]]
         assert record["user"] == row["query"]
         assert record["model"] == row["teacher"]
+
+
+@pytest.mark.slow
+def test_the_bundled_build_is_real_and_the_same_with_one_and_two_workers(tmp_path: Path) -> None:
+    """No key, no network, no model: the bundled seeds and their recorded replies."""
+    hashes = set()
+    for num_workers in (1, 2):
+        run_dir = tmp_path / f"run{num_workers}"
+        done = run_job("--run-dir", str(run_dir), "--num-workers", str(num_workers), OPENAI_API_KEY="")
+        assert done.returncode == 0, done.stderr
+        summary = summary_of(run_dir)
+        hashes.add(summary["dataset_sha256"])
+        assert summary["rows"] >= 600
+        assert summary["teacher"]["calls_made"] == 0
+        assert set(summary["by_type"]) == {
+            "BUNDLED_AnsAug",
+            "BUNDLED_FOBAR",
+            "BUNDLED_Rephrased",
+            "BUNDLED_SV",
+        }
+    assert len(hashes) == 1
+    missing = run_job("--run-dir", str(tmp_path / "more"), "--samples-per-question", "3", OPENAI_API_KEY="")
+    assert missing.returncode == 3
+    assert "have no reply in the ledger; give a teacher with --teacher.base-url" in missing.stderr
