@@ -261,13 +261,15 @@ def test_retry_after_pauses_every_request(make_bench, prompt):
     async def check() -> None:
         async with make_bench(script=["429:1"]) as bench:
             await bench.worker.ask(prompt("first"))
-            bench.double.change(script=["429:1"])
+            bench.double.change(script=["429:3"])
             begun = time.monotonic()
             outcomes = await asyncio.gather(*(bench.worker.ask(prompt(f"{i}")) for i in range(20)))
             assert all(isinstance(one(outcome), Reply) for outcome in outcomes)
-            assert time.monotonic() - begun >= 1.0
+            assert time.monotonic() - begun >= 3.0
             first, *others = sorted(bench.double.stats.arrivals[2:])
-            in_the_pause = [at for at in others if first + 0.1 < at < first + 0.95]
+            in_the_pause = [
+                at for at in others if first + 1.5 < at < first + 2.9
+            ]  # the others may be on their way
             assert in_the_pause == []
 
     run(check())
