@@ -1,0 +1,152 @@
+"""What a user says of a training run; one model for YAML, flags and defaults."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Method = Literal["full", "qlora"]
+Precision = Literal["bf16", "fp32"]
+Attention = Literal["auto", "sdpa", "eager", "flash_attention_2"]
+Offload = Literal["none", "cpu", "nvme"]
+Watcher = Literal["mlflow", "wandb"]
+
+
+class LoraOptions(BaseModel):
+    """The adapter of QLoRA; defaults are the paper's for 70B."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rank: int = Field(96, ge=1, description="rank of the adapter's matrices")
+    alpha: float = Field(16, gt=0, description="scale of the adapter: alpha / rank")
+    dropout: float = Field(0.05, ge=0, lt=1, description="dropout before the adapter")
+
+
+class CheckpointOptions(BaseModel):
+    """How often the state is kept, and how much of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    every_steps: int = Field(50, ge=1, description="steps between two checkpoints")
+    every_minutes: float | None = Field(
+        None, gt=0, description="and after this many minutes without one, measured by rank 0"
+    )
+    keep: int = Field(2, ge=1, description="newest checkpoints kept")
+    storage: str | None = Field(
+        None, description="where checkpoints go: any path or URI of Ray's storage (default: in --output)"
+    )
+
+
+class DeviceOptions(BaseModel):
+    """Everything that depends on the hardware."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="where to train; auto takes GPUs if there are any"
+    )
+    cpus_per_worker: int | None = Field(
+        None,
+        ge=1,
+        description="CPU cores of a worker (default: on CPU all of the machine's, shared out; on GPU 8)",
+    )
+    offload_optimizer: Offload = Field("none", description="keep optimizer state off the GPU (ZeRO 1 to 3)")
+    offload_parameters: Offload = Field("none", description="keep parameters off the GPU (ZeRO 3)")
+    nvme_path: Path | None = Field(None, description="folder on a local NVMe disk, for offload to nvme")
+    fused_loss: bool = Field(
+        True, description="on GPU, use Liger's fused cross-entropy where it is installed"
+    )
+    compile: bool = Field(False, description="torch.compile the model: slow start, faster steps")
+
+
+class TrainOptions(BaseModel):
+    """Everything that decides a training run, and how it is run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path | None = Field(
+        None,
+        description="run directory of a build, the released MetaMathQA JSON, or JSONL/Parquet of query and response",
+    )
+    model: str = Field("", description="student to fine-tune: a Hugging Face folder, or a hub name")
+    recipe: str = Field(
+        "full",
+        description="defaults by name (full, qlora, llama2-7b, ... or a YAML file); other options win over it",
+    )
+    output: Path = Field(Path("runs/train"), description="folder that the run writes, and goes on with")
+    limit_rows: int | None = Field(None, ge=1, description="train on the first N rows of the data")
+
+    method: Method = Field("full", description="full fine-tuning, or QLoRA on a 4-bit base")
+    lora: LoraOptions = LoraOptions()
+
+    max_length: int = Field(
+        512, ge=16, description="tokens of a sequence; a longer row is dropped and counted"
+    )
+    packing: bool = Field(True, description="several rows a sequence, none sees another")
+    compat: Literal["fixed", "paper"] = Field(
+        "fixed", description="'paper' cuts long rows, splits a query at its first newline, and does not pack"
+    )
+    attention: Attention = Field("auto", description="attention implementation of transformers")
+
+    epochs: float = Field(3.0, gt=0, le=1000, description="passes over the data")
+    max_steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
+    global_batch_size: int = Field(128, ge=1, description="sequences of one optimizer step, over all workers")
+    micro_batch_size: int = Field(4, ge=1, description="sequences of one forward pass of one worker")
+    learning_rate: float = Field(2e-5, gt=0, le=1, description="highest learning rate")
+    warmup_ratio: float = Field(0.03, ge=0, le=1, description="share of the steps in which the rate rises")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="learning rate after the warm-up")
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW")
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW")
+    adam_beta2: float = Field(0.999, ge=0, lt=1, description="of AdamW")
+    adam_epsilon: float = Field(1e-8, gt=0, description="of AdamW")
+    max_grad_norm: float = Field(1.0, ge=0, description="gradients are clipped to this norm; 0 leaves them")
+    precision: Precision = Field("bf16", description="of weights and activations; the optimizer keeps fp32")
+    gradient_checkpointing: bool = Field(False, description="recompute activations instead of keeping them")
+    loss_chunk_tokens: int = Field(
+        1024, ge=1, description="tokens whose logits over the vocabulary are held at once"
+    )
+
+    num_workers: int = Field(1, ge=1, le=4096, description="training processes: one a GPU, or CPU processes")
+    zero_stage: Literal[0, 1, 2, 3] = Field(2, description="DeepSpeed ZeRO: what is sharded over the workers")
+    max_failures: int = Field(
+        3, ge=-1, description="worker or node deaths survived before the job fails; -1: any number"
+    )
+    device: DeviceOptions = DeviceOptions()
+    checkpoint: CheckpointOptions = CheckpointOptions()
+    watchers: tuple[Watcher, ...] = Field((), description="beside TensorBoard: mlflow, wandb")
+    log_every_steps: int = Field(1, ge=1, description="steps between two lines of the log")
+    plan: bool = Field(False, description="print memory, steps and time expected; train nothing")
+    seed: int = Field(0, description="seed of every random choice")
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> "TrainOptions":
+        self.accumulation_steps  # noqa: B018  # raises
+        return self
+
+    @property
+    def accumulation_steps(self) -> int:
+        """Micro-batches of one worker in one optimizer step. Raises `ValueError` where they don't come out even."""
+        at_once = self.num_workers * self.micro_batch_size
+        if self.global_batch_size % at_once:
+            fits = max(self.global_batch_size // at_once, 1) * at_once
+            raise ValueError(
+                f"global_batch_size must be a multiple of num_workers x micro_batch_size = {self.num_workers} x "
+                f"{self.micro_batch_size} = {at_once}, got {self.global_batch_size}; {fits} would do"
+            )
+        return self.global_batch_size // at_once
+
+
+RUN_ONLY = frozenset(
+    {
+        "output",
+        "num_workers",
+        "micro_batch_size",
+        "max_failures",
+        "checkpoint",
+        "watchers",
+        "log_every_steps",
+        "plan",
+        "recipe",
+    }
+)
+"""Options that may change between two runs of one output folder."""
