@@ -22,9 +22,11 @@ from metamath_ray.bootstrap import (
     BuildOptions,
     BuildStoppedError,
     Inputs,
+    Load,
     forecast_build,
     load_inputs,
     open_run_dir,
+    read_ledgers,
 )
 from metamath_ray.options import BadOptionsError, fail, parse_options
 from metamath_ray.reports import write_build_report, write_dataset_card
@@ -49,7 +51,10 @@ def main(argv: list[str]) -> None:
     except (ValueError, OSError, ModuleNotFoundError) as error:
         fail(_one_line(error), 2)
     if options.plan:
-        print_plan(inputs)
+        try:
+            print_plan(inputs)
+        except LedgerDamagedError as error:
+            fail(str(error), 1)
         return
     if options.teacher.base_url:
         check_teacher(options.teacher, inputs.api_key)
@@ -73,15 +78,28 @@ def main(argv: list[str]) -> None:
 
 
 def print_plan(inputs: Inputs) -> None:
-    """Say what the first round would ask, cost and take; nothing is sent."""
-    forecast = forecast_build(inputs.seeds.problems, inputs.prompts, inputs.options)
+    """Say what the first round asks, what of it the ledgers hold, and what the rest costs; nothing is sent."""
+    options = inputs.options
+    with read_ledgers(options) as ledger:
+        forecast = forecast_build(inputs.seeds.problems, inputs.prompts, options, ledger)
+    num_seeds, planned, left = len(inputs.seeds.problems), forecast.planned, forecast.left
     print(
-        f"{len(inputs.seeds.problems)} seeds: {forecast.requests:,} requests for {forecast.paths:,} reasoning paths, "
-        f"about {forecast.prompt_tokens:,} prompt and {forecast.completion_tokens:,} completion tokens "
-        f"(estimated from characters), {forecast.usd:,.2f} USD, {forecast.minutes:,.0f} minutes or more"
+        f"planned: {num_seeds:,} seeds, {forecast.paths:,} reasoning paths: {_load_line(planned, options.teacher)}"
+    )
+    print(f"in the ledger: {forecast.stored:,} of {planned.samples:,} replies")
+    print(
+        f"to send: {_load_line(left, options.teacher)}" if left.requests else "to send: 0 requests, 0.00 USD"
     )
     if inputs.options.target_rows():
         print("this is the first round; further rounds ask for what the targets still miss")
+
+
+def _load_line(load: Load, teacher: TeacherOptions) -> str:
+    return (
+        f"{load.requests:,} requests, about {load.prompt_tokens:,} prompt and {load.completion_tokens:,} "
+        f"completion tokens (estimated from characters), {load.usd(teacher):,.2f} USD, "
+        f"{load.minutes(teacher):,.0f} minutes or more"
+    )
 
 
 def check_teacher(options: TeacherOptions, api_key: ApiKey) -> None:
@@ -111,6 +129,7 @@ def start_ray() -> None:
     context.print_on_execution_start = False
     context.issue_detectors_config.detectors = []  # they warn of actors that wait for the network, as ours do
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # that its bars are off, as told
 
 
 def run_with_progress(build: Build) -> Path:

@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
@@ -18,11 +18,20 @@ class BadOptionsError(ValueError):
     """The command line or the configuration file can't be used; the text is the one line to print."""
 
 
-def parse_options(model: type[M], argv: Sequence[str], *, prog: str, description: str) -> M:
+def parse_options(
+    model: type[M],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    description: str,
+    defaults: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+) -> M:
     """The options from `--config FILE.yaml`, overridden by flags, checked by `model`.
 
     Flags are dotted paths in kebab case (`--teacher.max-in-flight 8`); free mappings take any path below
-    their name (`--targets.gsm8k.fobar 100`). Raises `BadOptionsError`; `--help` prints and exits 0.
+    their name (`--targets.gsm8k.fobar 100`). `defaults` gets what file and flags say, unchecked, and gives values
+    that stand where they say nothing, before the model's own; its `ValueError` is the user's mistake.
+    Raises `BadOptionsError`; `--help` prints and exits 0.
     """
     mappings = [path for path, field in _walk(model) if _is_mapping(field)]
     flags, free = _split_free(argv, mappings)
@@ -32,6 +41,8 @@ def parse_options(model: type[M], argv: Sequence[str], *, prog: str, description
         _put(values, dest.split("."), value)
     for path, value in free:
         _put(values, path, value)
+    if defaults is not None:
+        values = _under(values, _defaults(defaults, values))
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -130,6 +141,25 @@ def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
             below = values[name] = {}
         values = below
     values[path[-1]] = value
+
+
+def _defaults(
+    defaults: Callable[[Mapping[str, Any]], Mapping[str, Any]], values: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    try:
+        return defaults(values)
+    except ValueError as error:
+        raise BadOptionsError(str(error)) from None
+
+
+def _under(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """`values`, and `defaults` where they have none, mappings merged at every depth."""
+    merged = {**defaults, **values}
+    for name, default in defaults.items():
+        value = merged[name]
+        if isinstance(default, Mapping) and isinstance(value, Mapping):
+            merged[name] = _under(value, default)
+    return merged
 
 
 def _one_line(error: ValidationError) -> str:

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import random
-import re
 import signal
 import sys
 import time
@@ -22,32 +21,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiohttp import web
+from double_faults import error, misbehave, send
+from double_replies import reply_text
 
 MODEL = "double-1"
-FAULTS = (
-    "ok",
-    "429",
-    "500",
-    "503",
-    "400",
-    "401",
-    "403",
-    "404",
-    "insufficient_quota",
-    "context_too_long",
-    "reset",
-    "hang",
-    "truncated_json",
-    "cut_body",
-    "not_json",
-    "no_choices",
-    "null_content",
-    "empty",
-    "length",
-    "content_filter",
-    "fewer",
-)
-"""What can be scripted, each with `:SECONDS` behind it for a Retry-After header."""
 
 
 @dataclass(frozen=True)
@@ -164,12 +141,12 @@ class TeacherDouble:
         if (refused := self._refuse_key(request) or self._refuse_rate()) is not None:
             return refused
         if body.get("model") not in self.options.models:
-            return _error(404, f"The model `{body.get('model')}` does not exist", "model_not_found")
+            return error(404, f"The model `{body.get('model')}` does not exist", "model_not_found")
         if self.options.reject_n and n > 1:
-            return _error(400, "only n=1 is supported", "unsupported_parameter")
+            return error(400, "only n=1 is supported", "unsupported_parameter")
         fault, _, after_s = self._next_fault(messages[-1]["content"]).partition(":")
         await asyncio.sleep(random.uniform(*self.options.latency_s))
-        if (response := await _misbehave(request, fault, after_s)) is not None:
+        if (response := await misbehave(request, fault, after_s)) is not None:
             return response
         return await self._complete(request, body, digest, 1 if self.options.ignore_n else n, fault)
 
@@ -182,7 +159,7 @@ class TeacherDouble:
         wanted = self.options.api_key
         if not wanted or request.headers.get("Authorization") == f"Bearer {wanted}":
             return None
-        return _error(401, "Incorrect API key provided", "invalid_api_key")
+        return error(401, "Incorrect API key provided", "invalid_api_key")
 
     def _refuse_rate(self) -> web.Response | None:
         if not self.options.rpm:
@@ -191,7 +168,7 @@ class TeacherDouble:
         while self._passed and now - self._passed[0] >= 60.0:
             self._passed.popleft()
         if len(self._passed) >= self.options.rpm:
-            return _error(429, "Rate limit reached", "rate_limit_exceeded")
+            return error(429, "Rate limit reached", "rate_limit_exceeded")
         self._passed.append(now)
         return None
 
@@ -227,7 +204,7 @@ class TeacherDouble:
                 "total_tokens": prompt_tokens + completion_tokens,
             },
         }
-        return await _send(request, json.dumps(answer).encode(), fault)
+        return await send(request, json.dumps(answer).encode(), fault)
 
     def _text(self, messages: Sequence[Any], digest: str) -> str:
         counter = 0 if self.options.steady else self.stats.samples_given[digest]
@@ -235,95 +212,6 @@ class TeacherDouble:
         salt = os.urandom(8).hex() if self.options.random_replies else ""
         chance = random.Random(f"{digest}/{counter}/{salt}")
         return reply_text(messages, chance, self.options.answers, self.options.right_share)
-
-
-_WORDS = (
-    "first",
-    "then",
-    "next",
-    "hence",
-    "here",
-    "thus",
-    "after",
-    "we",
-    "take",
-    "count",
-    "add",
-    "keep",
-    "share",
-)
-
-
-def reply_text(
-    messages: Sequence[Any], chance: random.Random, answers: dict[str, str], right_share: float
-) -> str:
-    """A reply of the kind that the prompt asks for: a statement, another wording, or a solution."""
-    last = messages[-1]["content"]
-    if declared := re.fullmatch(r"Question: (.*)\nAnswer: (.*)", last.strip(), re.DOTALL):
-        subject = chance.choice(["The result asked for", "What was asked", "The quantity"])
-        return f"{subject} is {declared[2].strip()}."
-    if re.search(r"in other words|rephrase|reword", messages[0]["content"], re.IGNORECASE):
-        opening = chance.choice(
-            ["Tell me", "Please work out the following", "Consider this and answer", "Say"]
-        )
-        return f"{opening}: {last}"
-    answer = answers.get(last.strip())
-    if answer is None or chance.random() >= right_share:
-        answer = str(chance.randint(1, 20))
-    steps = [" ".join(chance.choices(_WORDS, k=chance.randint(5, 12))) for _ in range(chance.randint(2, 4))]
-    return "\n".join([f"{step.capitalize()}." for step in steps] + [f"The answer is: {answer}"])
-
-
-_STATUS = {
-    "429": (429, "Rate limit reached", "rate_limit_exceeded"),
-    "500": (500, "The server had an error", "server_error"),
-    "503": (503, "The engine is overloaded", "overloaded"),
-    "400": (400, "This request can't be answered", "invalid_request_error"),
-    "401": (401, "Incorrect API key provided", "invalid_api_key"),
-    "403": (403, "Country not supported", "unsupported_country"),
-    "404": (404, "The model does not exist", "model_not_found"),
-    "insufficient_quota": (429, "You exceeded your current quota", "insufficient_quota"),
-    "context_too_long": (400, "This model's maximum context length is 16 tokens", "context_length_exceeded"),
-}
-
-
-async def _misbehave(request: web.Request, fault: str, after_s: str) -> web.StreamResponse | None:
-    """The response of a fault that has no completion in it; None for the others."""
-    if fault not in FAULTS:
-        return _error(500, f"the double knows no fault {fault!r}", "double")
-    if fault in _STATUS:
-        response = _error(*_STATUS[fault])
-        if after_s:
-            response.headers["Retry-After"] = after_s
-        return response
-    if fault == "reset":
-        assert request.transport is not None
-        request.transport.abort()
-        return web.Response(status=500)
-    if fault == "hang":
-        await asyncio.sleep(3600)
-    if fault == "not_json":
-        return web.Response(body=b"<html>gateway</html>", content_type="text/html")
-    return None
-
-
-async def _send(request: web.Request, body: bytes, fault: str) -> web.StreamResponse:
-    if fault == "truncated_json":  # whole by HTTP, half by content
-        return web.Response(body=body[: len(body) // 2], content_type="application/json")
-    if fault == "cut_body":  # half by HTTP
-        response = web.StreamResponse(
-            headers={"Content-Length": str(len(body)), "Content-Type": "application/json"}
-        )
-        await response.prepare(request)
-        await response.write(body[: len(body) // 2])
-        assert request.transport is not None
-        request.transport.close()
-        return response
-    return web.Response(body=body, content_type="application/json")
-
-
-def _error(status: int, message: str, code: str) -> web.Response:
-    return web.json_response({"error": {"message": message, "type": code, "code": code}}, status=status)
 
 
 @asynccontextmanager

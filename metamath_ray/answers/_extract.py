@@ -18,9 +18,15 @@ _IN_PASSING = re.compile(
 )
 _HASHES = "####"
 _REASON = re.compile(
-    r",?\s{1,3}(?:because|since|which|so that|as (?:the|he|she|it|we|they|there))\b.*", re.DOTALL
+    r",?\s{1,3}(?:because|since|which|so that|as (?:the|he|she|it|we|they|there"
+    r"|required|desired|claimed|expected|needed|stated))\b.*"
+    r"|(?:,|\s{1,3}\()\s{0,3}not\b.*|(?<=%)\s{1,3}of\b.*"
+    r"|(?<=\d)\s{1,3}\([A-Za-z][a-z]{3,20}(?:[ -][a-z]{1,20}){0,5}\)$",
+    re.DOTALL,
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s+[\"'(]?[A-Z])")
+_BETWEEN_BOXES = re.compile(r"\}\$?\s{0,3}(?:,\s{0,3}and|,|and|or)\s{0,3}\$?\\boxed\{")
+_MAX_BOXES = 16
 _MATH_DELIMITERS = (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("$", "$"))
 _MAX_TAIL = 20_000
 _MAX_BOXED = 200_000
@@ -76,12 +82,22 @@ def _clean(tail: str) -> str:
     """Cut the answer out of what follows the marker."""
     answer = _first_block(tail.strip())
     if "\\boxed" in answer or "\\fbox" in answer:
-        boxed = find_boxed(answer)
+        boxed = _joined_boxes(answer) or find_boxed(answer)
         if boxed:
             return boxed
-    answer = _strip_emphasis(answer)
+    answer = _strip_emphasis(answer).removeprefix("=").lstrip()
     answer = _math_span(answer) or _first_sentence(answer)
     return answer.strip().removesuffix("**").removesuffix("__").strip()
+
+
+def _joined_boxes(answer: str) -> str | None:
+    """Give `\\boxed{1}$ and $\\boxed{2}$` as `1, 2`: the last alone would be half of the answer."""
+    parts = _BETWEEN_BOXES.split(answer, maxsplit=_MAX_BOXES)
+    if len(parts) == 1:
+        return None
+    boxes = [parts[0] + "}", *("\\boxed{" + part + "}" for part in parts[1:-1]), "\\boxed{" + parts[-1]]
+    contents = [find_boxed(box) for box in boxes]
+    return ", ".join(content for content in contents if content) if all(contents) else None
 
 
 def _first_block(text: str) -> str:
@@ -136,7 +152,7 @@ def _closing_delimiter(text: str, closing: str, start: int) -> int:
 
 
 _JOIN = re.compile(r"\s*(?:,\s*and|,|and|or)\s*")
-_UNIT_AFTER = re.compile(r"\s*([A-Za-z%°][A-Za-z%°²³/]*)\s*\.?\s*$")
+_UNIT_AFTER = re.compile(r"\s*+([A-Za-z%°][A-Za-z%°²³/]*+)\s*+\.?\s*+$")
 
 
 def _joined_spans(text: str, position: int, first: str, opening: str, closing: str) -> str:

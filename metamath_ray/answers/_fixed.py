@@ -49,7 +49,10 @@ def _equal_tidied(predicted: str, gold: str, source: AnswerStyle) -> Comparison 
         return SAME_STRING
     first, second = read_shape(predicted), read_shape(gold)
     if source == "gsm" and isinstance(second, Scalar):
+        first = _worked_in_money(predicted) or first
         first = _number_among_words(predicted) or first
+    if isinstance(second, Words | Scalar) and _ONE_LETTER.fullmatch(second.text):
+        first = _choice_among_words(predicted) or first
     verdict = same_shape(first, second)
     if verdict is None:
         return None
@@ -62,12 +65,25 @@ _ONE_NUMBER = re.compile(
     r"(?P<before>[^\d+*/^=()<>|{}\[\]_%-]*?)(?P<number>-?\\?[$€£]?-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?: \d+/\d+|/\d+)?)"
     r"(?P<after>(?![,.]?\d)[^\d+*=()<>|{}\[\]_\\-]*)"
 )
+_DOLLARS = re.compile(r"\\?\$(?=[\d.])")
+
+
+def _worked_in_money(text: str) -> Shape | None:
+    """Read `9 * $2 = $18`, whose dollar signs delimit nothing."""
+    return read_shape(_DOLLARS.sub("", text)) if "=" in text and "$" in text else None
+
+
+_NOT_THIS_NUMBER = re.compile(
+    r"n't\b|\b(?:not|never|cannot|(?:less|fewer|more|greater|larger|smaller|other) than|(?:below|under|over|above)) "
+    r"(?:\w+ )?$|\b[A-Z]$",
+    re.IGNORECASE,
+)
 
 
 def _number_among_words(text: str) -> Shape | None:
     """Read `Janet makes $18 a day`: the one number in a text without other mathematics, words as its unit."""
     match = _ONE_NUMBER.fullmatch(text)
-    if match is None:
+    if match is None or _NOT_THIS_NUMBER.search(match["before"]):
         return None
     number, words = read_scalar(match["number"]), match["after"].strip()
     percent = words.lower().startswith(("%", "\\%", "percent"))
@@ -75,8 +91,26 @@ def _number_among_words(text: str) -> Shape | None:
     return replace(number, unit=unit, percent=percent)
 
 
+_ONE_LETTER = re.compile(r"[A-Z]")
+_NAMED_CHOICE = re.compile(r"(?:option|choice|answer) \(?([A-Z])\)?", re.IGNORECASE)
+_CHOICE_WITH_TEXT = re.compile(r"(?:\\text ?\{ ?)?\(?([A-Z])(?:\) ?\}?[.:]?|[.:]\}?) (?P<rest>.+)")
+_SECOND_CHOICE = re.compile(
+    r"\([A-Z]\)|\b[A-Z][).:]|\b(?:and|or|not|nor|wrong|incorrect|false)\b|^[-+*/^=,;(]|[,;/&] ?[A-Z]\b"
+)
+
+
+def _choice_among_words(text: str) -> Shape | None:
+    """Read `(B) 12 apples` and `option B` as the letter, unless a second letter or a `not` follows."""
+    if named := _NAMED_CHOICE.fullmatch(text):
+        return Words(named[1])
+    match = _CHOICE_WITH_TEXT.fullmatch(text)
+    return Words(match[1]) if match and not _SECOND_CHOICE.search(match["rest"]) else None
+
+
 _MAX_SYMBOLIC = 300
 _NOT_MATHEMATICS = re.compile(r"__|[\"'`@#;$]|[^ -~]")
+_OPEN_ROOT = re.compile(r"\\sqrt ?\d\d")
+"""Printed, `\\sqrt31` is the root of 3 and a 1; who writes it means 31. Neither reading may make it correct."""
 _BY_SYMBOLIC = {
     "correct": SAME_SYMBOLIC,
     "incorrect": OTHER_SYMBOLIC,
@@ -92,6 +126,6 @@ def equal_symbolically(predicted: str, gold: str, pool: SymbolicPool) -> Compari
     """
     predicted, gold = tidy(predicted), tidy(gold)
     for text in (predicted, gold):
-        if len(text) > _MAX_SYMBOLIC or _NOT_MATHEMATICS.search(text):
+        if len(text) > _MAX_SYMBOLIC or _NOT_MATHEMATICS.search(text) or _OPEN_ROOT.search(text):
             return OTHER_STRING
     return _BY_SYMBOLIC[pool.compare(predicted, gold)]

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from metamath_ray.answers._expression import Node
 from metamath_ray.answers._shape import Relation, Scalar
+from metamath_ray.answers._tidy import squash
 from metamath_ray.answers._value import NoValue, Undefined, Value, approximate, evaluate, same_value
 
 _CONSTANTS = frozenset({"e", "i"})
@@ -20,7 +21,7 @@ _SIGN_CHANGED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
 
 def same_expression(predicted: Scalar, gold: Scalar, factor: Fraction = Fraction(1)) -> bool | None:
     """Compare the first times the factor with the second; None where it cannot be told."""
-    if factor == 1 and predicted.text.replace(" ", "") == gold.text.replace(" ", ""):
+    if factor == 1 and squash(predicted.text) == squash(gold.text):
         return True
     if predicted.tree is None or gold.tree is None:
         return None

@@ -5,8 +5,10 @@ from fractions import Fraction
 
 from metamath_ray.answers._identity import same_expression, same_relation
 from metamath_ray.answers._shape import Bracketed, Items, Matrix, Relation, Scalar, Shape, Words, is_name
+from metamath_ray.answers._tidy import squash
 from metamath_ray.answers._units import conversion
 
+_MAX_OPEN = 32
 _FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
 
 
@@ -20,6 +22,8 @@ def same_shape(predicted: Shape, gold: Shape) -> bool | None:
         return _same_scalar(predicted, gold)
     if isinstance(predicted, Items) and isinstance(gold, Items):
         return _same_items(predicted, gold)
+    if isinstance(predicted, Items) and isinstance(gold, Scalar) and _all_are(predicted, gold):
+        return True
     if isinstance(predicted, Bracketed) and isinstance(gold, Bracketed):
         if (predicted.opening, predicted.closing) != (gold.opening, gold.closing):
             return False
@@ -29,6 +33,12 @@ def same_shape(predicted: Shape, gold: Shape) -> bool | None:
     if isinstance(predicted, Relation) and isinstance(gold, Relation):
         return same_relation(predicted, gold)
     return _unlike(predicted, gold)
+
+
+def _all_are(predicted: Items, gold: Scalar) -> bool:
+    """Tell whether a list says the same answer in several forms: `\\frac{1}{2} or 0.5`."""
+    items = predicted.items
+    return predicted.kind == "list" and bool(items) and all(same_shape(item, gold) is True for item in items)
 
 
 def _unlike(predicted: Shape, gold: Shape) -> bool | None:
@@ -48,7 +58,15 @@ def _as_other(shape: Shape, other: Shape) -> Shape:
         return Items("list", shape.items)
     if isinstance(shape, Matrix) and isinstance(other, Bracketed):
         return _vector(shape)
+    if isinstance(shape, Bracketed) and isinstance(other, Matrix):
+        return _rows(shape)
     return shape
+
+
+def _rows(shape: Bracketed) -> Shape:
+    """Give `[[1, 2], [3, 4]]` as a matrix."""
+    rows = [item.items for item in shape.items if isinstance(item, Bracketed) and item.opening == "["]
+    return Matrix(tuple(rows)) if shape.opening == "[" and len(rows) == len(shape.items) else shape
 
 
 def _may_be_list(shape: Bracketed, other: Items) -> bool:
@@ -97,8 +115,10 @@ def _last_side(relation: Relation) -> Shape:
 
 def _numeric_chain(relation: Relation) -> bool:
     """Tell whether all sides are equal numbers, as in the worked answer `20 * 3 = 60`."""
+    last = relation.sides[-1]
     return all(
-        same_expression(side, relation.sides[-1]) is True and not _has_variables(side)
+        same_expression(side, last, Fraction(1, 100) ** (side.percent - last.percent)) is True
+        and not _has_variables(side)
         for side in relation.sides[:-1]
     )
 
@@ -180,7 +200,8 @@ def _same_words(predicted: Shape, gold: Shape) -> bool | None:
 
 def _letters(shape: Shape) -> str | None:
     if isinstance(shape, Words | Scalar):
-        return "".join(shape.text.lower().replace("\\text", "").split()).strip("(){}.$\"'")
+        letters = squash(shape.text.lower().replace("\\text", "")).strip("(){}.$\"'")
+        return letters.removesuffix("s") if len(letters) > 4 else letters  # `no solution`, `no solutions`
     return None
 
 
@@ -247,16 +268,17 @@ def _same_in_order(first: Sequence[Shape], second: Sequence[Shape]) -> bool | No
 
 def _same_in_any_order(first: list[Shape], second: list[Shape]) -> bool | None:
     """Pair the items off; equality is transitive, so that the first partner found is as good as any."""
-    rest, undecided = list(second), False
+    rest, num_open = list(second), 0
     for item in first:
         verdicts = [same_shape(item, other) for other in rest]
         if True in verdicts:
             rest.pop(verdicts.index(True))
-        elif None in verdicts:
-            undecided = True
-        else:
+        elif None not in verdicts:
             return False
-    return None if undecided else True
+        num_open += verdicts.count(None)
+        if num_open > _MAX_OPEN:  # values too large to compute, each of which took its time
+            return None
+    return None if len(rest) else True
 
 
 def _same_matrix(predicted: Matrix, gold: Matrix) -> bool | None:

@@ -6,10 +6,10 @@ from fractions import Fraction
 MAX_DIGITS = 400
 _DIGITS = r"\d{1,3}(?:,\d{3})+(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}|\d+"
 _NUMBER = re.compile(
-    rf"\s*(?P<sign>[-+]?)\s*\\?(?P<currency>[$€£]?)\s*(?P<inner>[-+]?)(?P<whole>(?:{_DIGITS})?)"
-    r"(?P<part>\.\d*)?(?:\s?/\s?(?P<below>\d+))?\s*\.?\s*",
+    rf"\s*+(?P<sign>[-+]?)\s*+\\?(?P<currency>[$€£]?)\s*+(?P<inner>[-+]?)(?P<whole>(?:{_DIGITS})?)"
+    r"(?P<part>\.\d*)?(?:\s?/\s?(?P<below>\d+))?\s*+\.?\s*+",
     re.ASCII,
-)
+)  # possessive: hundreds of spaces shared out among five greedy runs take minutes
 _SCIENTIFIC = re.compile(r"([-+]?\d+(?:\.\d+)?)(?:[eE]\+?(-?\d{1,3}))", re.ASCII)
 
 

@@ -74,16 +74,22 @@ _AND = re.compile(
     r"\s*,?\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]))\s*", re.IGNORECASE
 )
 _MEMBER = re.compile(r"^[A-Za-z]\s*\\in(?![A-Za-z])\s*")
-_NAMED = re.compile(r"(?:\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])+\s*\)|[A-Za-z](?:_\w)?|\\[a-z]+)\s*=\s*(?=[(\[\\])")
+_NAMED = re.compile(
+    r"(?:\([A-Za-z](?:, ?[A-Za-z])+\)|\{?[A-Za-z]\}?(?:_\w|\^\{?-1\}?)?|\\[a-z]+) ?= ?(?=[(\[\\])"
+)
 _GROUPED = re.compile(r"(?<![\w,.\-+\\}])[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?(?!\d|,\S)", re.ASCII)
 _CHOICE = re.compile(r"^\(?\s*([A-Za-z])\s*\)$")
+_LEADING_WORDS = re.compile(r"^(?:it is |on |the )+(?=[A-Za-z])", re.IGNORECASE)
 _PLAIN_WORDS = re.compile(r"[A-Za-z][a-z]{2,}(?:[ -][A-Za-z]+)*|(?:[A-Za-z]+ )+[A-Za-z]{3,}")
 _MATH_WORDS = frozenset(["sqrt", "pi", "sin", "cos", "tan", "log", "ln", "infinity", "inf", "abc", "xyz"])
 _COLONS = re.compile(r"\d+(?:\s*:\s*\d+)+(?:\s*(?:\\text\s*\{)?\s*[AaPp]\.?\s?[Mm]\.?\s*\}?)?")
 _WORD_FIRST = re.compile(r"(?!USD)[A-Za-z]{3,}[A-Za-z .,'-]* \d+")
 _ABOUT = re.compile(r"\s*\\approx(?![A-Za-z])\s*")
 _BASED = re.compile(
-    r"(-?[0-9A-Fa-f]+(?:\.[0-9A-Fa-f]+)?)\s*_\s*(?:\{\s*(?:\\text\s*\{)?\s*(\w+)\s*\}?\s*\}|(\d))"
+    r"(-?[0-9A-Fa-f]+(?:\.[0-9A-Fa-f]+)?)\s*_\s*(?:\{\s*(?:\\text\s*\{)?\s*(\w+)\s*\}?\s*\}|(\d|[a-z]{3,7}))"
+)
+_BASE_AFTER = re.compile(
+    r"(-?[0-9A-F]+)\s*(?:_\s*\{?\d+\}?\s*)?(?:\\text\s*\{)?[ (]*(?:in )?base[ -]?(\w+)[ )}]*", re.IGNORECASE
 )
 _BASE_WORDS = {"two": "2", "three": "3", "eight": "8", "ten": "10", "sixteen": "16"}
 _TEXT_DIGITS = re.compile(r"\\text\s*\{\s*(\w+)\s*\}")
@@ -108,11 +114,8 @@ def _read(text: str, depth: int) -> Shape:
     opened = _opened(text)
     if opened != text and len(opened) == 1 and opened.isalpha():
         return Words(opened)
-    text = opened
-    if "\\approx" in text:
-        text = _before_approximation(text)
-    words = _as_words(text)
-    if words is not None:
+    text = _before_approximation(opened) if "\\approx" in opened else opened
+    if words := _as_words(text):
         return words
     if depth == 0:
         text = _unnamed(text)
@@ -130,7 +133,7 @@ def _unnamed(text: str) -> str:
         return text[member.end() :]
     named = _NAMED.match(text)
     rest = text[named.end() :] if named else ""
-    return rest if ("," in rest or "\\begin" in rest) and enclosed(rest) else text
+    return rest if ("," in rest and enclosed(rest)) or _MATRIX.fullmatch(rest) else text
 
 
 def _opened(text: str) -> str:
@@ -155,6 +158,7 @@ def _as_words(text: str) -> Words | None:
     choice = _CHOICE.match(text)
     if choice:
         return Words(choice[1])
+    text = _LEADING_WORDS.sub("", text)
     if _PLAIN_WORDS.fullmatch(text) and text.lower() not in _MATH_WORDS and not _AND.search(text):
         return Words(" ".join(text.lower().split()))
     if _WORD_FIRST.fullmatch(text):
@@ -210,10 +214,8 @@ def _list_pieces(text: str) -> list[str]:
 
 
 def _flat(items: list[Shape]) -> list[Shape]:
-    flat: list[Shape] = []
-    for item in items:
-        flat.extend(item.items if isinstance(item, Items) and item.kind == "list" else [item])
-    return flat
+    nested = [item.items if isinstance(item, Items) and item.kind == "list" else (item,) for item in items]
+    return [item for inner in nested for item in inner]
 
 
 def _read_signs(text: str, depth: int) -> Items | None:
@@ -246,7 +248,7 @@ def _read_relation(text: str) -> Relation | None:
 
 
 def _read_single(text: str, depth: int) -> Shape:
-    if len(text) > 1 and text[0] in "([" and text[-1] in ")]" and enclosed(text):
+    if text[:1] in ("(", "[") and text[-1] in ")]" and enclosed(text):
         return _read_bracketed(text, depth)
     if text.startswith("\\langle") and text.endswith("\\rangle"):
         return Bracketed("(", ")", tuple(_read(p, depth + 1) for p in split_at(text[7:-7], _COMMA)))
@@ -269,6 +271,8 @@ def read_scalar(text: str) -> Scalar:
     """Give a number or expression with its unit, percent sign or base taken off."""
     if "_" in text:
         text = _TEXT_DIGITS.sub(r"\1", text)
+    if "base" in text and (after := _BASE_AFTER.fullmatch(text)):
+        text = f"{after[1]}_{{{after[2]}}}"
     based = _BASED.fullmatch(text) if "_" in text and any(map(str.isdigit, text.partition("_")[0])) else None
     if based:
         base = (based[2] or based[3]).lower()
@@ -280,8 +284,7 @@ def read_scalar(text: str) -> Scalar:
     rest = _GROUPED.sub(lambda match: match[0].replace(",", ""), rest) if "," in rest else rest
     tree = _tree(rest)
     if tree is None and unit is not None:
-        whole = _tree(text)
-        return Scalar(text, whole) if whole is not None else Scalar(text, None)
+        return Scalar(text, _tree(text))
     return Scalar(rest.strip(), tree, unit, percent)
 
 

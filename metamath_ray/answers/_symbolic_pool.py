@@ -116,6 +116,8 @@ class _Worker:
         if reply is None or reply.get("id") != self._count:
             self.stop()
             return "unknown"
+        if reply.get("last"):  # it ends, and must not be sent the next pair while it does
+            self.stop()
         return _VERDICTS.get(str(reply.get("verdict")), "unknown")
 
     def _start(self) -> subprocess.Popen[bytes] | None:

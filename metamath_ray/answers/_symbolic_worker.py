@@ -31,8 +31,9 @@ def main(timeout_s: float, memory_mb: int) -> None:
     for line in requests:
         request = json.loads(line)
         verdict = _timed(compare, request, timeout_s)
-        _reply(replies, {"id": request["id"], "verdict": verdict})
-        if _too_large(memory_mb):
+        last = _too_large(memory_mb)
+        _reply(replies, {"id": request["id"], "verdict": verdict, "last": last})
+        if last:
             return
 
 

@@ -21,6 +21,7 @@ _UNICODE = str.maketrans(
 _ROOT_OF_DIGITS = re.compile(r"√\s*(\d+)")
 
 _SEPARATORS = re.compile(r"(?<=\d)(?:,\s*\\!|\\!,|\{,\}|\\,|,\\,|,\\ |\\ |\\;)\s*(?=\d{3}(?!\d))")
+_NEGATIVE_SPACE = re.compile(r"(?<=\d)\\!(?=\d)")
 _SPACED_GROUPS = re.compile(r"(?<![\d.,/^_}])\d{1,3}(?: \d{3})+(?![\d/])")
 _LAYOUT = re.compile(
     r"\\(?:left|right|bigl?|bigr|Bigl?|Bigr|biggl?|biggr|displaystyle|textstyle|limits|nolimits|quad|qquad"
@@ -42,6 +43,8 @@ _NAMED = re.compile(r"\\(" + "|".join(sorted(_NAMES, key=len, reverse=True)) + r
 _DEGREE = re.compile(r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])|\^\s*\{\s*o\s*\}")
 _AROUND = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("`", "`"))
 _SPACES = re.compile(r"\s+")
+_SPACE_THAT_DIVIDES_NOTHING = re.compile(r"(?<!\d) | (?!\d)")
+_TIMES_TEN = re.compile(r"(?<=\d) ?[xX] ?(?=10 ?\^)")
 
 
 def tidy(text: str) -> str:
@@ -56,12 +59,14 @@ def tidy(text: str) -> str:
     text = _SPACES.sub(" ", text).strip()
     if " " in text:
         text = _SPACED_GROUPS.sub(lambda match: match[0].replace(" ", ""), text)
+    if "/-" in text or "^" in text:
+        text = _TIMES_TEN.sub(r" \\times ", text.replace("+/-", "\\pm "))
     return _trimmed(text)
 
 
 def squash(text: str) -> str:
-    """Give tidied text without spaces and with braces only where they matter, for string equality."""
-    text = text.replace(" ", "")
+    """Give tidied text without spaces, but between two digits: `1 1/2` is not `11/2`."""
+    text = _SPACE_THAT_DIVIDES_NOTHING.sub("", text) if " " in text else text
     return text.replace("^{\\circ}", "^\\circ") if "^" in text else text
 
 
@@ -83,7 +88,7 @@ def _plain_character(character: str) -> str:
 
 
 def _plain_latex(text: str) -> str:
-    text = _SEPARATORS.sub("", text).replace("{,}", ",")
+    text = _NEGATIVE_SPACE.sub("", _SEPARATORS.sub("", text)).replace("{,}", ",")
     text = _NAMED.sub(lambda match: _NAMES[match[1]], text)
     text = _LAYOUT.sub(" ", text)
     text = _DEGREE.sub(r"^\\circ ", text)
@@ -118,8 +123,9 @@ def _trimmed(text: str) -> str:
                 text = text[len(opening) : -len(closing)].strip()
         text = _without_braces(text) if text[:1] == "{" else text
         text = "" if text == "$" else text
-        if text and text[-1] in ".;:," and not text.endswith("\\ldots"):
+        if text and text[-1] in ".;:,":
             text = text[:-1].rstrip()
+        text = text.removesuffix("\\\\").rstrip()
         if text == before:
             break
     return text

@@ -44,7 +44,14 @@ def _table() -> dict[str, tuple[str, Fraction]]:
 
 
 _TABLE = _table()
-_SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALES = {
+    "dozen": 12,
+    "hundred": 100,
+    "thousand": 10**3,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+}
 _BARE_ABBREVIATIONS = frozenset(
     ["cm", "mm", "km", "kg", "mg", "ft", "yd", "oz", "lb", "lbs", "min", "sec", "hr", "ml", "mph"]
 )

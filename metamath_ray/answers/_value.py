@@ -16,7 +16,7 @@ from metamath_ray.answers._expression import Node
 _EPSILON = sys.float_info.epsilon
 _MAX_BITS = 20_000
 _MAX_EXPONENT = 20_000
-_MAX_FACTORIAL = 3_000
+_MAX_FACTORIAL = 2_080  # beyond, the bits are too many
 _LONG_DENOMINATOR = 10**11
 
 

@@ -1,15 +1,16 @@
 """The build: four augmentations of seed problems, a teacher's reasoning paths, selection and export."""
 
-from metamath_ray.bootstrap._augmentations import Augmentation
 from metamath_ray.bootstrap._build import Build, BuildStoppedError, Inputs, load_inputs
-from metamath_ray.bootstrap._export import DATASET_COLUMNS, released_type
-from metamath_ray.bootstrap._forecast import Forecast, forecast_build
+from metamath_ray.bootstrap._export import DATASET_COLUMNS
+from metamath_ray.bootstrap._forecast import Forecast, Load, forecast_build
+from metamath_ray.bootstrap._ledgers import read_ledgers
 from metamath_ray.bootstrap._mask import Compat, Mask
 from metamath_ray.bootstrap._masking import find_masks
 from metamath_ray.bootstrap._options import BuildOptions
 from metamath_ray.bootstrap._prompts import Prompts, load_prompts
 from metamath_ray.bootstrap._run_dir import BadRunDirError, open_run_dir
 from metamath_ray.bootstrap._seeds import Seeds, load_seeds
+from metamath_ray.released import Augmentation, released_type
 
 __all__ = [
     "DATASET_COLUMNS",
@@ -21,6 +22,7 @@ __all__ = [
     "Compat",
     "Forecast",
     "Inputs",
+    "Load",
     "Mask",
     "Prompts",
     "Seeds",
@@ -30,5 +32,6 @@ __all__ = [
     "load_prompts",
     "load_seeds",
     "open_run_dir",
+    "read_ledgers",
     "released_type",
 ]

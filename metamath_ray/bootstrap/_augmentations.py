@@ -8,7 +8,6 @@ FOBAR                 `fobar_question`
 
 import re
 import unicodedata
-from typing import Literal
 
 from metamath_ray.problems import Style
 
@@ -16,9 +15,6 @@ from ._clause import split_clause_paper, split_last_sentence, strip_answer_forma
 from ._latex import find_figures
 from ._mask import Compat, Mask, apply_mask
 from ._number_words import NUMBER_WORD, parse_number_words
-
-Augmentation = Literal["answer_augmentation", "rephrasing", "self_verification", "fobar"]
-"""The four ways in which a seed problem becomes questions."""
 
 _LABEL = re.compile(
     r"(?:\A|(?<=\n))[\s>*_#\-]*"
@@ -67,7 +63,13 @@ def declarative_request(question: str, answer: str, *, style: Style, compat: Com
 def masks_for_self_verification(
     question: str, masks: list[Mask], *, style: Style, compat: Compat = "fixed"
 ) -> list[Mask]:
-    """Give the masks that lie in the context: those of the last sentence would vanish with it."""
+    """Give the masks that lie in the context: those of the last sentence would vanish with it.
+
+    So too in paper mode, where the context ends at the last "." or ",": its clause is often empty (the
+    whole question is context then, and the teacher is given no question to rewrite), or cut inside a
+    number. Such questions are asked as they come out; only a mask cut in two or behind the cut is left
+    out, whose question would not hold the variable it asks for.
+    """
     context = _context(question, style=style, compat=compat)
     return [mask for mask in masks if mask.end <= len(context)]
 
@@ -95,12 +97,15 @@ def self_verification_question(
     return "\n".join([told, *figures, asked]) if figures else f"{told} {asked}"
 
 
-def clean_statement(reply: str, *, answer: str) -> str | None:
+def clean_statement(reply: str, *, answer: str, compat: Compat = "fixed") -> str | None:
     """Give the one declarative statement of a teacher's reply, labels and quotes removed; a point ends it.
 
     None where it is empty, a question, several paragraphs or a refusal, or where it does not hold
-    the answer (as digits, with or without separators, or in words).
+    the answer (as digits, with or without separators, or in words). The paper's code looks at none of
+    this: in paper mode the reply is taken as it is, and only an empty one is None.
     """
+    if compat == "paper":
+        return reply.strip() or None
     statement = _strip_reply(reply)
     if not statement or "\n" in statement or "?" in statement or _REFUSES.match(statement):
         return None
@@ -111,12 +116,15 @@ def clean_statement(reply: str, *, answer: str) -> str | None:
     return statement if statement.endswith((".", "!", ".$", "\\]")) else statement + "."
 
 
-def clean_rephrasing(reply: str, *, original: str) -> str | None:
+def clean_rephrasing(reply: str, *, original: str, compat: Compat = "fixed") -> str | None:
     """Give the rephrased question of a teacher's reply, labels and quotes removed.
 
     None where it is empty, a refusal, solves the problem, asks nothing, holds several labelled
-    questions, or is the original but for case, blanks and punctuation.
+    questions, or is the original but for case, blanks and punctuation. In paper mode only an empty
+    reply is None, as in `clean_statement`.
     """
+    if compat == "paper":
+        return reply.strip() or None
     question = _strip_reply(reply)
     if _LABEL.search(question) or _SOLVES.search(question):
         return None

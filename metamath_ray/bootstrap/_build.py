@@ -10,10 +10,10 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -25,35 +25,32 @@ from metamath_ray.bootstrap._contamination import ContaminationIndex
 from metamath_ray.bootstrap._export import (
     accepted_candidates,
     read_candidates,
-    released_type,
     selection_rules,
     write_candidates,
     write_dataset,
 )
+from metamath_ray.bootstrap._ledgers import check_ledgers, open_ledgers
 from metamath_ray.bootstrap._options import BuildOptions
 from metamath_ray.bootstrap._pipeline import plan_table, run_round
 from metamath_ray.bootstrap._plan import Cell, CellYield, Planner, group_by_seed
 from metamath_ray.bootstrap._prompts import Prompts, load_prompts
 from metamath_ray.bootstrap._seeds import Seeds, load_seeds
-from metamath_ray.bootstrap._selection import SelectionRules, select_rows
+from metamath_ray.bootstrap._selection import Survivors, find_survivors, sample_rows
 from metamath_ray.bootstrap._summary import Result, write_summary
 from metamath_ray.problems import load_problems
+from metamath_ray.released import released_type
 from metamath_ray.teacher import (
     ApiKey,
     GovernorStatus,
     RayGovernor,
     StageSetup,
-    TeacherOptions,
     build_index,
-    import_ledger,
     segment_paths,
     start_governor,
     sum_usage,
 )
 
 logger = logging.getLogger(__name__)
-
-BUNDLED_LEDGER = "bundled_ledger.jsonl.xz"
 
 
 class BuildStoppedError(Exception):
@@ -78,7 +75,7 @@ def load_inputs(options: BuildOptions) -> Inputs:
     """
     seeds = load_seeds(options)
     _check_targets(options, seeds)
-    _check_ledgers(options)
+    check_ledgers(options)
     benchmarks = {spec: load_problems(spec, split="test").problems for spec in options.decontaminate}
     questions = {name: [problem.question for problem in rows] for name, rows in benchmarks.items()}
     contamination = ContaminationIndex.from_questions(questions) if questions else None
@@ -108,21 +105,13 @@ def _check_targets(options: BuildOptions, seeds: Seeds) -> None:
             )
 
 
-def _check_ledgers(options: BuildOptions) -> None:
-    for path in options.ledger:
-        if not path.exists():
-            raise ValueError(f"--ledger {path}: there is no such file or folder")
-        if path.is_dir() and not segment_paths(path):
-            hint = f", did you mean {path / 'ledger'}?" if segment_paths(path / "ledger") else ""
-            raise ValueError(f"--ledger {path} holds no ledger segment{hint}")
-
-
 class Build:
     """A build in progress; `run` does it, `status` may be asked from another thread meanwhile."""
 
     def __init__(self, inputs: Inputs, folder: Path) -> None:
         self._inputs = inputs
         self._options = inputs.options
+        self._rules = selection_rules(inputs.options, inputs.contamination)
         self._folder = folder
         self._governor: RayGovernor | None = None
         self.num_planned = 0
@@ -140,12 +129,12 @@ class Build:
         """
         started = time.monotonic()
         folder, seeds = self._folder, self._inputs.seeds
-        ledgers = self._ledgers(folder)
+        planner = Planner(seeds.problems, self._options)
+        ledgers = open_ledgers(self._options, folder / "ledger")
         with self._governed(folder) as governor:
-            table, num_rounds = self._run_rounds(folder, ledgers)
+            table, survivors = self._run_rounds(folder, ledgers, planner)
             counters = governor.status().counters
-        accepted = accepted_candidates(table, seeds.problems, self._options)
-        selection = select_rows(accepted, self._rules(capped=True))
+        selection = sample_rows(survivors, self._rules)
         write_candidates(table, folder / "candidates")
         return write_summary(
             folder,
@@ -156,26 +145,29 @@ class Build:
                 bought=sum_usage(segment_paths(ledgers[0])),
                 table=table,
                 selection=selection,
-                num_rounds=num_rounds,
+                num_rounds=planner.num_rounds,
+                hit_round_limit=planner.hit_round_limit,
                 dataset_sha256=write_dataset(selection.rows, folder),
                 seconds=time.monotonic() - started,
             ),
         )
 
-    def _run_rounds(self, folder: Path, ledgers: Sequence[Path]) -> tuple[pa.Table, int]:
-        planner = Planner(self._inputs.seeds.problems, self._options)
+    def _run_rounds(
+        self, folder: Path, ledgers: Sequence[Path], planner: Planner
+    ) -> tuple[pa.Table, Survivors]:
         work = folder / ".rounds"
         shutil.rmtree(work, ignore_errors=True)  # the ledger has it all: a round is planned and run again
-        table, num_rounds = CANDIDATE_SCHEMA.empty_table(), 0
-        while planned := planner.next_round(self._yields(table)):
+        table = CANDIDATE_SCHEMA.empty_table()
+        survivors = self._survivors(table)
+        while planned := planner.next_round(self._yields(table, survivors)):
             plan = plan_table(self._inputs.seeds.problems, group_by_seed(planned))
             self.num_planned += sum(unit.num_samples for units in planned.values() for unit in units)
-            self._run_one_round(plan, work / f"{num_rounds:03d}", ledgers)
-            num_rounds += 1
+            self._run_one_round(plan, work / f"{planner.num_rounds - 1:03d}", ledgers)
             table = read_candidates(work)
             self._stop_if_told(table)
+            survivors = self._survivors(table)
         shutil.rmtree(work, ignore_errors=True)
-        return table, num_rounds
+        return table, survivors
 
     def _run_one_round(self, plan: pa.Table, folder: Path, ledgers: Sequence[Path]) -> None:
         import ray
@@ -202,45 +194,21 @@ class Build:
                 f"{missing} questions or paths have no reply in the ledger; give a teacher with --teacher.base-url"
             )
 
-    def _yields(self, table: pa.Table) -> dict[Cell, CellYield]:
-        if not self._options.target_rows():
-            return {}
+    def _survivors(self, table: pa.Table) -> Survivors:
+        """What may become a row: the next round is planned by it, and the rows are drawn from the last round's."""
         accepted = accepted_candidates(table, self._inputs.seeds.problems, self._options)
-        selection = select_rows(
-            accepted, selection_rules(self._options, self._inputs.contamination, capped=False)
-        )
-        yields: dict[Cell, CellYield] = {}
+        return find_survivors(accepted, self._rules)
+
+    def _yields(self, table: pa.Table, survivors: Survivors) -> dict[Cell, CellYield]:
+        paths: Counter[Cell] = Counter()
         unusable = pc.equal(table.column("question"), "").to_pylist()
         cells: Any = zip(
             table.column("source").to_pylist(), table.column("augmentation").to_pylist(), strict=True
         )
         for cell, no_question in zip(cells, unusable, strict=True):
-            got = yields.get(cell, CellYield())
-            paths = self._options.samples_per_question if no_question else 1
-            yields[cell] = CellYield(got.paths + paths, got.rows)
-        for row in selection.rows:
-            kept: Any = (row.source, row.augmentation)
-            yields[kept] = CellYield(yields[kept].paths, yields[kept].rows + 1)
-        return yields
-
-    def _rules(self, *, capped: bool) -> SelectionRules:
-        return selection_rules(self._options, self._inputs.contamination, capped=capped)
-
-    def _ledgers(self, folder: Path) -> list[Path]:
-        """The run's own ledger first, then those that it may read."""
-        own = folder / "ledger"
-        own.mkdir(exist_ok=True)
-        ledgers = [own]
-        bundled = any(spec.partition(":")[0] == "bundled" for spec in self._options.seeds)
-        if bundled and self._options.teacher.model == TeacherOptions().model:  # whose replies they are
-            with as_file(files("metamath_ray.bootstrap") / BUNDLED_LEDGER) as path:
-                _import(path, own)
-        for other in self._options.ledger:
-            if other.is_dir():
-                ledgers.append(other.resolve())
-            else:
-                _import(other, own)
-        return ledgers
+            paths[cell] += self._options.samples_per_question if no_question else 1
+        rows: Mapping[Any, int] = survivors.count()
+        return {cell: CellYield(num_paths, rows[cell]) for cell, num_paths in paths.items()}
 
     @contextmanager
     def _governed(self, folder: Path) -> Iterator[RayGovernor]:
@@ -264,8 +232,3 @@ class Build:
         finally:
             governor, self._governor = self._governor, None
             governor.close()
-
-
-def _import(exported: Path, ledger: Path) -> None:
-    digest = hashlib.sha256(exported.read_bytes()).hexdigest()[:12]
-    import_ledger(exported, ledger, name=f"imported-{digest}")

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from metamath_ray.answers import AnswerStyle, Graded, clean_number_paper, equal, grade
-from metamath_ray.bootstrap._mask import Compat
+from metamath_ray.bootstrap._mask import Compat, other_rules
 
 Verdict = Literal["correct", "incorrect", "no_answer", "truncated", "failed"]
 
@@ -30,36 +30,43 @@ CANDIDATE_SCHEMA = pa.schema(
         ("failure", pa.string()),  # why a failed sample failed
         ("mask_start", pa.int32()),  # code points of the seed's question; -1 where nothing is masked
         ("mask_end", pa.int32()),
+        ("other_verdict", pa.string()),  # under the rules that the run did not ask for, on the same reply
     ]
 )
 """Columns of `candidates/*.parquet`; a row with an empty `question` is a question that could not be built."""
 
 
 def grade_candidate(row: dict[str, Any], *, style: AnswerStyle, compat: Compat) -> dict[str, Any]:
-    """The row with `extracted`, `verdict` and `decided_by` set from its `response` and `expected`.
+    """The row with its verdict under the run's rules, and `other_verdict` under the others.
+
+    Sets `extracted`, `verdict`, `decided_by` and `other_verdict` from `response` and `expected`.
 
     The grader's symbolic step is left out: it runs against a clock, and a build must give the same rows on a
     busy machine. A pair that only it could decide counts as incorrect, so a right row may be lost, never a
     wrong one gained.
     """
-    if row["failure"]:
-        return {**row, "extracted": "", "verdict": "failed", "decided_by": "none"}
     if row["finish_reason"] == "content_filter":
-        return {
-            **row,
-            "extracted": "",
-            "verdict": "failed",
-            "decided_by": "none",
-            "failure": "content_filter",
-        }
-    graded = _grade(row["response"], row["expected"], row["augmentation"], style=style, compat=compat)
-    verdict: Verdict = "truncated" if row["finish_reason"] == "length" else _verdict(graded)
-    return {**row, "extracted": graded.extracted or "", "verdict": verdict, "decided_by": graded.decided_by}
+        row = {**row, "failure": "content_filter"}
+    if row["failure"]:
+        nothing = {"extracted": "", "decided_by": "none"}
+        return {**row, **nothing, "verdict": "failed", "other_verdict": "failed"}
+    graded, other = (
+        _grade(row["response"], row["expected"], row["augmentation"], style=style, compat=rules)
+        for rules in (compat, other_rules(compat))
+    )
+    is_cut = row["finish_reason"] == "length"
+    return {
+        **row,
+        "extracted": graded.extracted or "",
+        "verdict": _verdict(graded, is_cut=is_cut),
+        "decided_by": graded.decided_by,
+        "other_verdict": _verdict(other, is_cut=is_cut),
+    }
 
 
-def _verdict(graded: Graded) -> Verdict:
+def _verdict(graded: Graded, *, is_cut: bool) -> Verdict:
     assert graded.verdict != "unknown", "only the symbolic step gives it"
-    return graded.verdict
+    return "truncated" if is_cut else graded.verdict
 
 
 def _grade(response: str, expected: str, augmentation: str, *, style: AnswerStyle, compat: Compat) -> Graded:

@@ -9,22 +9,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from metamath_ray.bootstrap._augmentations import Augmentation
 from metamath_ray.bootstrap._candidates import CANDIDATE_SCHEMA
 from metamath_ray.bootstrap._contamination import ContaminationIndex
 from metamath_ray.bootstrap._finish import finish_response
 from metamath_ray.bootstrap._options import BuildOptions
-from metamath_ray.bootstrap._selection import SelectionCandidate, SelectionRules, dataset_sha256, row_id
+from metamath_ray.bootstrap._selection_records import (
+    SelectionCandidate,
+    SelectionRules,
+    dataset_sha256,
+    row_id,
+)
 from metamath_ray.problems import Problem
+from metamath_ray.released import released_type
 
 _ROWS_A_FILE = 100_000
-_RELEASED_PREFIX = {"gsm8k": "GSM", "math": "MATH"}
-_RELEASED_NAME: dict[Augmentation, str] = {
-    "answer_augmentation": "AnsAug",
-    "rephrasing": "Rephrased",
-    "self_verification": "SV",
-    "fobar": "FOBAR",
-}
 DATASET_COLUMNS = (
     "type",
     "query",
@@ -39,11 +37,6 @@ DATASET_COLUMNS = (
     "teacher",
 )
 _NUM_RELEASED_COLUMNS = 4
-
-
-def released_type(source: str, augmentation: Augmentation) -> str:
-    """The released file's `type`: `GSM_AnsAug`, `MATH_FOBAR`, … and `NAME_…` for other sources."""
-    return f"{_RELEASED_PREFIX.get(source, source.upper())}_{_RELEASED_NAME[augmentation]}"
 
 
 def read_candidates(folder: Path) -> pa.Table:
@@ -91,15 +84,11 @@ def accepted_candidates(
             )
 
 
-def selection_rules(
-    options: BuildOptions, contamination: ContaminationIndex | None, *, capped: bool
-) -> SelectionRules:
-    """The rules that the options ask for; `capped=False` leaves the targets out, to count what there is."""
+def selection_rules(options: BuildOptions, contamination: ContaminationIndex | None) -> SelectionRules:
+    """The rules that the options ask for."""
     return SelectionRules(
         seed=options.seed,
-        targets={(source, name): rows for (source, name), rows in options.target_rows().items()}
-        if capped
-        else {},
+        targets=dict(options.target_rows().items()),
         near_duplicate_threshold=None if options.compat == "paper" else options.near_duplicate_threshold,
         contamination=contamination,
     )

@@ -1,14 +1,22 @@
-"""What a build is expected to ask, cost and take, before anything is sent."""
+"""What a build is expected to ask, cost and take, and how much of it the ledgers hold already."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from metamath_ray.bootstrap._options import BuildOptions
-from metamath_ray.bootstrap._plan import Cell, Planner, Unit, group_by_seed
+from metamath_ray.bootstrap._pipeline import Questioner, Row, Solver, plan_table
+from metamath_ray.bootstrap._plan import Planner, group_by_seed
 from metamath_ray.bootstrap._prompts import Prompts
-from metamath_ray.bootstrap._questions import SOLVE_STEP, first_call
 from metamath_ray.problems import Problem
-from metamath_ray.teacher import Message
+from metamath_ray.teacher import (
+    ChatRequest,
+    Failure,
+    LedgerReader,
+    Message,
+    Outcome,
+    TeacherOptions,
+    request_keys,
+)
 
 CHARS_A_TOKEN = 3.5
 """Characters a token, for English with figures; the estimate says so wherever it is shown."""
@@ -19,57 +27,112 @@ _SECONDS_A_CALL = 5.0
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """Requests, their samples and tokens; tokens are estimated from characters."""
+
+    requests: int = 0
+    samples: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def plus(self, other: "Load") -> "Load":
+        """The sum, field by field."""
+        return Load(
+            self.requests + other.requests,
+            self.samples + other.samples,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+    def usd(self, teacher: TeacherOptions) -> float:
+        """US dollars at the teacher's prices."""
+        return teacher.usd(prompt_tokens=self.prompt_tokens, completion_tokens=self.completion_tokens)
+
+    def minutes(self, teacher: TeacherOptions) -> float:
+        """Minutes at least, under the teacher's limits."""
+        return max(
+            self.requests * _SECONDS_A_CALL / teacher.max_in_flight / 60,
+            self.requests / teacher.rpm if teacher.rpm else 0.0,
+            (self.prompt_tokens + self.completion_tokens) / teacher.tpm if teacher.tpm else 0.0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
-    """Requests, tokens, US dollars and minutes of a build's first round; estimates, not limits."""
+    """A build's first round: reasoning paths, what they ask in all, and what of that is still to be sent.
 
-    requests: int
+    Estimates, not limits. `stored` are the samples that the ledgers hold. A question whose wording is still to
+    be asked for counts as unstored: what the ledger may hold on it can't be told.
+    """
+
     paths: int
-    prompt_tokens: int
-    completion_tokens: int
-    usd: float
-    minutes: float
+    planned: Load
+    left: Load
+
+    @property
+    def stored(self) -> int:
+        """Samples planned that need not be sent."""
+        return self.planned.samples - self.left.samples
 
 
-def forecast_build(seeds: Sequence[Problem], prompts: Prompts, options: BuildOptions) -> Forecast:
-    """The first round's forecast; with targets, later rounds ask for what is still missing."""
+def forecast_build(
+    seeds: Sequence[Problem], prompts: Prompts, options: BuildOptions, ledger: LedgerReader
+) -> Forecast:
+    """The first round's forecast; with targets, later rounds ask for what is still missing.
+
+    Replies in the ledger are followed: a stored rephrasing is the question that its paths are looked up by,
+    and one that can't be used asks for none.
+    """
     planned = Planner(seeds, options).next_round({})
-    requests = prompt_tokens = completion_tokens = 0
-    for calls, prompt, completion in _calls(seeds, prompts, options, planned):
-        requests += calls
-        prompt_tokens += prompt
-        completion_tokens += completion
-    teacher = options.teacher
-    minutes = [
-        requests * _SECONDS_A_CALL / teacher.max_in_flight / 60,
-        requests / teacher.rpm if teacher.rpm else 0.0,
-        (prompt_tokens + completion_tokens) / teacher.tpm if teacher.tpm else 0.0,
-    ]
+    tally = _Tally(options.teacher, ledger)
+    questioner, solver = Questioner(prompts, options), Solver(prompts, options)
+    for row in plan_table(seeds, group_by_seed(planned)).to_pylist():
+        request = questioner.request(row)
+        outcomes = tally.ask(request, _FIRST_CALL_TOKENS) if request is not None else []
+        for question in _questions(questioner, row, outcomes):
+            if (request := solver.request(question)) is not None:
+                tally.ask(request, _COMPLETION_TOKENS[row["style"]])
     return Forecast(
-        requests=requests,
         paths=sum(unit.num_samples for units in planned.values() for unit in units),
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-        usd=teacher.usd(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens),
-        minutes=max(minutes),
+        planned=tally.planned,
+        left=tally.left,
     )
 
 
-def _calls(
-    seeds: Sequence[Problem], prompts: Prompts, options: BuildOptions, planned: Mapping[Cell, Sequence[Unit]]
-) -> Iterable[tuple[int, int, int]]:
-    """Requests, prompt tokens and completion tokens of each seed and augmentation."""
-    at_once = options.teacher.samples_per_request
-    for seed_index, augmentation, units in group_by_seed(planned):
-        seed = seeds[seed_index]
-        first = first_call(seed, augmentation, [unit.variant for unit in units], compat=options.compat)
-        if first is not None:
-            calls = -(-first.num_samples // at_once)
-            prompt = prompts.get(seed.style, first.step).messages(first.text, shots=options.shots)
-            yield calls, calls * _tokens(prompt), first.num_samples * _FIRST_CALL_TOKENS
-        solve = prompts.get(seed.style, SOLVE_STEP[augmentation]).messages(seed.question, shots=options.shots)
-        for unit in units:
-            calls = -(-unit.num_samples // at_once)
-            yield calls, calls * _tokens(solve), unit.num_samples * _COMPLETION_TOKENS[seed.style]
+def _questions(questioner: Questioner, row: Row, outcomes: list[Outcome]) -> Iterator[Row]:
+    """The plan row's questions; where a first reply is still to come, the seed's stands for one that needs it."""
+    is_open = any(isinstance(outcome, Failure) for outcome in outcomes)
+    for question in questioner.receive(row, outcomes):
+        if is_open and (question["failure"] or row["augmentation"] == "self_verification"):
+            stand_in = f"(wording of {question['question_id']} to come) {row['seed_question']}"
+            question |= {"question": stand_in, "failure": ""}
+        yield question
+
+
+@dataclass
+class _Tally:
+    """Looks requests up in the ledger and adds up what they take; a sample counts once, as it is sent once."""
+
+    teacher: TeacherOptions
+    ledger: LedgerReader
+    planned: Load = Load()
+    left: Load = Load()
+    _seen: set[bytes] = field(default_factory=set)
+
+    def ask(self, request: ChatRequest, tokens_a_sample: int) -> list[Outcome]:
+        """What the ledger holds of the request; a `Failure` for each sample that it lacks."""
+        keys = request_keys(request, self.teacher)
+        outcomes = [self.ledger.get(key) or Failure(key, "not_recorded") for key in keys]
+        new = [o for o, key in zip(outcomes, keys, strict=True) if bytes.fromhex(key) not in self._seen]
+        self._seen.update(map(bytes.fromhex, keys))
+        missing = sum(isinstance(outcome, Failure) for outcome in new)
+        self.planned = self.planned.plus(self._load(request, len(new), tokens_a_sample))
+        self.left = self.left.plus(self._load(request, missing, tokens_a_sample))
+        return outcomes
+
+    def _load(self, request: ChatRequest, num_samples: int, tokens_a_sample: int) -> Load:
+        calls = -(-num_samples // self.teacher.samples_per_request)
+        return Load(calls, num_samples, calls * _tokens(request.messages), num_samples * tokens_a_sample)
 
 
 def _tokens(messages: Iterable[Message]) -> int:

@@ -7,6 +7,11 @@ Compat = Literal["fixed", "paper"]
 """Our rules, or those that PAPER.md reports of the original with their defects."""
 
 
+def other_rules(compat: Compat) -> Compat:
+    """The rules that a run under `compat` is compared with."""
+    return "fixed" if compat == "paper" else "paper"
+
+
 class Number(NamedTuple):
     """A number found in a question: its span in code points, its value and its kind."""
 

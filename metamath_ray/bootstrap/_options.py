@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from metamath_ray.bootstrap._augmentations import Augmentation
 from metamath_ray.bootstrap._duplicates import DEFAULT_NEAR_DUPLICATE_THRESHOLD
 from metamath_ray.bootstrap._mask import Compat
+from metamath_ray.released import Augmentation
 from metamath_ray.teacher import TeacherOptions
 
 _Rows = Annotated[int, Field(ge=0)]

@@ -14,7 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from metamath_ray.bootstrap._augmentations import Augmentation
 from metamath_ray.bootstrap._candidates import CANDIDATE_SCHEMA, grade_candidate
 from metamath_ray.bootstrap._mask import Compat
 from metamath_ray.bootstrap._options import BuildOptions
@@ -22,7 +21,8 @@ from metamath_ray.bootstrap._plan import Unit
 from metamath_ray.bootstrap._prompts import Prompts
 from metamath_ray.bootstrap._questions import SOLVE_STEP, build_questions, first_call
 from metamath_ray.problems import Problem
-from metamath_ray.teacher import ChatRequest, Failure, Outcome, RayGovernor, Reply, StageSetup, TeacherStage
+from metamath_ray.released import Augmentation
+from metamath_ray.teacher import ChatRequest, Failure, Outcome, RayGovernor, StageSetup, TeacherStage
 
 _SEED_COLUMNS: list[tuple[str, pa.DataType]] = [
     (name, pa.string()) for name in ("seed_id", "source", "style", "seed_question", "seed_answer")
@@ -45,6 +45,7 @@ _QUESTION_SCHEMA = pa.schema(
         ("failure", pa.string()),
     ]
 )
+_GRADED = ("extracted", "verdict", "decided_by", "other_verdict")
 _STYLED_SCHEMA = CANDIDATE_SCHEMA.append(pa.field("style", pa.string()))
 _BLOCKS_AN_ACTOR = 16  # in work at once: four times what fills its slots, so that slow calls leave none idle
 
@@ -76,7 +77,7 @@ class Questioner:
             seed,
             row["augmentation"],
             variants,
-            [_whole_text(outcome) for outcome in outcomes],
+            [_usable_text(outcome, self.options.compat) for outcome in outcomes],
             compat=self.options.compat,
             order_seed=self.options.seed,
         )
@@ -116,7 +117,7 @@ class Solver:
     def receive(self, row: Row, outcomes: list[Outcome]) -> list[Row]:
         """A candidate for each sample; one without a response where the question could not be built."""
         kept = (name for name in row if name in _STYLED_SCHEMA.names)
-        shared = {name: row[name] for name in kept} | {"extracted": "", "verdict": "", "decided_by": ""}
+        shared = {name: row[name] for name in kept} | dict.fromkeys(_GRADED, "")
         if row["failure"]:
             return [shared | _no_reply(row["first_sample"], row["failure"], "")]
         samples = range(row["first_sample"], row["first_sample"] + row["num_samples"])
@@ -235,9 +236,11 @@ def _question_columns(question: Row) -> Row:
     return {"question_id": question["id"], "question": question["text"], "failure": "", **kept}
 
 
-def _whole_text(outcome: Outcome) -> str:
-    """The text of a reply that came to its end; a rephrasing cut off in the middle is none."""
-    return outcome.text if isinstance(outcome, Reply) and outcome.finish_reason == "stop" else ""
+def _usable_text(outcome: Outcome, compat: Compat) -> str:
+    """The text of a reply that came to its end; one that was cut is none but to the paper's code."""
+    if isinstance(outcome, Failure):
+        return ""
+    return outcome.text if compat == "paper" or outcome.finish_reason == "stop" else ""
 
 
 def _why(outcomes: list[Outcome]) -> str:

@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from metamath_ray.bootstrap._augmentations import Augmentation
 from metamath_ray.bootstrap._options import BuildOptions
 from metamath_ray.bootstrap._questions import num_questions_of
 from metamath_ray.problems import Problem
+from metamath_ray.released import Augmentation
 
 Cell = tuple[str, Augmentation]
 """Source and augmentation: what a target is set for."""
@@ -22,7 +22,7 @@ _ACCEPTANCE_AT_FIRST = (
     1.0  # the first round measures it: asking for less than needed costs a round, not money
 )
 _ACCEPTANCE_AT_LEAST = 0.02
-_MAX_ROUNDS = 50
+MAX_ROUNDS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,18 @@ class Planner:
     seeds: Sequence[Problem]
     options: BuildOptions
     _cursors: dict[Cell, Iterator[Unit]] = field(default_factory=dict, init=False)
-    _round: int = field(default=0, init=False)
+    num_rounds: int = field(default=0, init=False)
+    hit_round_limit: bool = field(default=False, init=False)
 
     def next_round(self, yields: Mapping[Cell, CellYield]) -> dict[Cell, list[Unit]]:
         """The units of the next round by cell; empty when targets are met or questions have run dry."""
-        self._round += 1
-        if self._round > _MAX_ROUNDS:
-            return {}
         planned = {cell: self._take(cell, yields.get(cell, CellYield())) for cell in self.cells()}
-        return {cell: units for cell, units in planned.items() if units}
+        wanted = {cell: units for cell, units in planned.items() if units}
+        if self.num_rounds == MAX_ROUNDS:
+            self.hit_round_limit = bool(wanted)
+            return {}
+        self.num_rounds += bool(wanted)
+        return wanted
 
     def cells(self) -> list[Cell]:
         """Every source of the seeds with every augmentation asked for."""

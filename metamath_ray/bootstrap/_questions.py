@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metamath_ray.bootstrap._augmentations import (
-    Augmentation,
     clean_rephrasing,
     clean_statement,
     declarative_request,
@@ -19,9 +18,13 @@ from metamath_ray.bootstrap._options import BuildOptions
 from metamath_ray.bootstrap._prompts import Step
 from metamath_ray.bootstrap._same_problem import keeps_the_problem
 from metamath_ray.problems import Problem
+from metamath_ray.released import Augmentation
 
 NUM_STATEMENTS = 2
-"""Samples asked of the rewriting of a seed's question into a statement; the first usable one is taken."""
+"""Samples asked of the rewriting of a seed's question into a statement; the first usable one is taken.
+
+Paper mode asks for one: the paper's code takes what comes.
+"""
 
 SOLVE_STEP: dict[Augmentation, Step] = {
     "answer_augmentation": "solve",
@@ -78,7 +81,7 @@ def first_call(
         return FirstCall("rephrase", seed.question, min(variants), max(variants) - min(variants) + 1)
     if augmentation == "self_verification":
         text = declarative_request(seed.question, seed.answer, style=seed.style, compat=compat)
-        return FirstCall("declare", text, 0, NUM_STATEMENTS)
+        return FirstCall("declare", text, 0, 1 if compat == "paper" else NUM_STATEMENTS)
     return None
 
 
@@ -93,7 +96,8 @@ def build_questions(
 ) -> list[Question]:
     """The questions that the seed gives; `replies` are the samples of `first_call`, in order.
 
-    Fewer than `variants` come back where a reply is unusable or two rephrasings are the same.
+    Fewer than `variants` come back where a reply is unusable or two rephrasings are the same. In paper mode
+    only an empty reply is unusable; of equal rephrasings, which would have equal paths, one stays there too.
     """
     if augmentation == "answer_augmentation":
         return [Question(f"{seed.id}/answer_augmentation", 0, seed.question, seed.answer)]
@@ -104,7 +108,7 @@ def build_questions(
     if augmentation == "fobar":
         texts = [fobar_question(seed.question, mask, seed.answer) for _, mask in chosen]
     else:
-        statements = (clean_statement(reply, answer=seed.answer) for reply in replies)
+        statements = (clean_statement(reply, answer=seed.answer, compat=compat) for reply in replies)
         statement = next((text for text in statements if text is not None), None)
         if statement is None:
             return []
@@ -130,7 +134,7 @@ def _rephrasings(
 ) -> list[Question]:
     questions: dict[str, Question] = {}
     for variant, reply in enumerate(replies, start=min(variants)):
-        text = clean_rephrasing(reply, original=seed.question)
+        text = clean_rephrasing(reply, original=seed.question, compat=compat)
         if text is None or variant not in variants:
             continue
         if compat == "paper" or keeps_the_problem(seed.question, text, style=seed.style):

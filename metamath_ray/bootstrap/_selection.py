@@ -6,92 +6,28 @@ priority stays, and the selected rows come out in the order of priority, which i
 """
 
 import hashlib
-import json
 from bisect import insort
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import get_args
 
-from metamath_ray.bootstrap._contamination import ContaminationHit, ContaminationIndex
+from metamath_ray.bootstrap._contamination import ContaminationHit
 from metamath_ray.bootstrap._duplicates import (
     digest_texts,
     find_near_duplicates,
     normalise_path,
     normalise_text,
 )
-
-DropReason = Literal[
-    "contaminated", "exact_duplicate", "near_duplicate_question", "near_duplicate_path", "over_target"
-]
-"""Why a candidate is no row, in the order in which the rules are applied; each candidate has one reason."""
-
-NUM_EXAMPLES = 5
-"""Examples kept for each reason: those of the smallest priority."""
-
-
-@dataclass(frozen=True, slots=True)
-class SelectionCandidate:
-    """A reasoning path whose verdict is `correct`, with what a training row needs.
-
-    `question_id` and `request_key` together are unique in a run. `type` is the released name
-    (`GSM_Rephrased`), `original_question` the seed's own text.
-    """
-
-    question_id: str
-    seed_id: str
-    source: str
-    augmentation: str
-    type: str
-    question: str
-    response: str
-    sample_index: int
-    request_key: str
-    expected: str
-    teacher: str
-    original_question: str
-
-
-@dataclass(frozen=True, slots=True)
-class SelectionRules:
-    """What decides a selection. A cell without a target has no limit.
-
-    `near_duplicate_threshold` is a Jaccard similarity above 0 and up to 1; None keeps near duplicates, as the
-    paper does. `contamination` None lets everything through.
-    """
-
-    seed: int = 0
-    targets: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    near_duplicate_threshold: float | None = None
-    contamination: ContaminationIndex | None = None
-
-    def __post_init__(self) -> None:
-        threshold = self.near_duplicate_threshold
-        if threshold is not None and not 0 < threshold <= 1:
-            raise ValueError(f"near_duplicate_threshold must be above 0 and at most 1, got {threshold}")
-        for (source, augmentation), target in self.targets.items():
-            if target < 0:
-                raise ValueError(f"targets.{source}.{augmentation} must be at least 0, got {target}")
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class DroppedExample:
-    """A candidate that is no row; `against` holds what it repeats or shares, where a rule names it."""
-
-    row_id: str
-    type: str
-    question: str
-    response: str
-    against: str
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The rows in their final order, and how many candidates each rule dropped, by reason and type."""
-
-    rows: list[SelectionCandidate]
-    dropped: dict[DropReason, dict[str, int]]
-    examples: dict[DropReason, list[DroppedExample]]
+from metamath_ray.bootstrap._selection_records import (
+    NUM_EXAMPLES,
+    DroppedExample,
+    DropReason,
+    Selection,
+    SelectionCandidate,
+    SelectionRules,
+    row_id,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,37 +69,49 @@ class _Drops:
         return {reason: [ex for _, ex in self._examples[reason]] for reason in get_args(DropReason)}
 
 
+@dataclass(frozen=True, slots=True)
+class Survivors:
+    """The candidates that may be rows, and what became of the others; targets are still to be drawn to."""
+
+    entries: list[_Entry]
+    drops: _Drops
+
+    def count(self) -> Counter[tuple[str, str]]:
+        """How many there are of each source and augmentation."""
+        return Counter((entry.candidate.source, entry.candidate.augmentation) for entry in self.entries)
+
+
 def select_rows(candidates: Iterable[SelectionCandidate], rules: SelectionRules) -> Selection:
-    """The training rows among the candidates; selecting from the selected rows gives them again.
+    """The training rows among the candidates; selecting from the selected rows gives them again."""
+    return sample_rows(find_survivors(candidates, rules), rules)
+
+
+def find_survivors(candidates: Iterable[SelectionCandidate], rules: SelectionRules) -> Survivors:
+    """The candidates that every rule but the targets lets through.
 
     In this order: the contamination gate (a hit of the seed's question drops all that derives from it), one
     row for each normalised pair of question and path, near-duplicate rephrasings of a seed (and of the seed
-    itself), near-duplicate paths of a question, targets by `(source, augmentation)`. `candidates` is read
-    once; what the first two rules drop is not held, so that a generator over files saves memory.
+    itself), near-duplicate paths of a question. `candidates` is read once; what the first two rules drop is
+    not held, so that a generator over files saves memory.
     """
     drops = _Drops()
     entries = _drop_exact_duplicates(_pass_gate(candidates, rules, drops), drops)
     if rules.near_duplicate_threshold is not None:
         entries = _drop_near_questions(entries, rules.near_duplicate_threshold, rules.seed, drops)
         entries = _drop_near_paths(entries, rules.near_duplicate_threshold, drops)
-    entries = _sample_to_targets(entries, rules.targets, drops)
+    return Survivors(entries, drops)
+
+
+def sample_rows(survivors: Survivors, rules: SelectionRules) -> Selection:
+    """At most the target of each `(source, augmentation)`, in the final order; a cell without one has no limit.
+
+    Adds what it drops to the survivors' drops: they are drawn from once.
+    """
+    drops = survivors.drops
+    entries = _sample_to_targets(survivors.entries, rules.targets, drops)
     entries.sort(key=_by_priority)
     rows = [entry.candidate for entry in entries]
     return Selection(rows=rows, dropped=drops.counts(), examples=drops.examples())
-
-
-def row_id(candidate: SelectionCandidate) -> str:
-    """The row's lasting name: 16 hex digits of SHA-256 over question id and request key."""
-    return hashlib.sha256(f"{candidate.question_id}\n{candidate.request_key}".encode()).hexdigest()[:16]
-
-
-def dataset_sha256(rows: Iterable[Mapping[str, Any]]) -> str:
-    """SHA-256 of the rows, in their order, as JSON lines with sorted keys in UTF-8; streams."""
-    state = hashlib.sha256()
-    for row in rows:
-        line = json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        state.update(line.encode("utf-8", "surrogatepass") + b"\n")
-    return state.hexdigest()
 
 
 def _pass_gate(

@@ -1,7 +1,9 @@
 """`summary.json`: the counters of a build, by type and in all."""
 
 import json
+import logging
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import metamath_ray
-from metamath_ray.bootstrap._export import released_type
+from metamath_ray.bootstrap._compat_difference import compare_rules
+from metamath_ray.bootstrap._false_steps import find_false_steps
 from metamath_ray.bootstrap._options import BuildOptions
+from metamath_ray.bootstrap._plan import MAX_ROUNDS
 from metamath_ray.bootstrap._run_dir import write_text
 from metamath_ray.bootstrap._seeds import Seeds
-from metamath_ray.bootstrap._selection import Selection
+from metamath_ray.bootstrap._selection_records import Selection
+from metamath_ray.released import released_type
 from metamath_ray.teacher import Counters, Usage
 
+logger = logging.getLogger(__name__)
+
+_RUN_DRY = (
+    "every question was sampled as often as allowed; more seeds, --max-samples-per-question, "
+    "--rephrasings-per-seed or --masks-per-seed give more"
+)
+_ROUND_LIMIT = f"the limit of {MAX_ROUNDS} rounds was reached"
 VERDICTS = ("correct", "incorrect", "no_answer", "truncated", "failed")
 
 
@@ -31,6 +43,7 @@ class Result:
     table: pa.Table
     selection: Selection
     num_rounds: int
+    hit_round_limit: bool
     dataset_sha256: str
     seconds: float
 
@@ -38,6 +51,10 @@ class Result:
 def write_summary(folder: Path, result: Result) -> Path:
     """Write `summary.json`; gives its path."""
     bought, selection = result.bought, result.selection
+    by_type = _count_by_type(result)
+    unmet = _unmet_targets(by_type, hit_round_limit=result.hit_round_limit)
+    for name, miss in unmet.items():
+        logger.warning("%s: %d of %d rows wanted: %s", name, miss["selected"], miss["target"], miss["why"])
     summary = {
         "version": metamath_ray.__version__,
         "seeds": len(result.seeds.problems),
@@ -51,7 +68,11 @@ def write_summary(folder: Path, result: Result) -> Path:
                 prompt_tokens=bought.prompt_tokens, completion_tokens=bought.completion_tokens
             )
         },
-        "by_type": _count_by_type(result),
+        "by_type": by_type,
+        "unmet_targets": unmet,
+        "compat_difference": compare_rules(
+            result.table, selection.rows, result.seeds.problems, compat=result.options.compat
+        ),
         "rounds": result.num_rounds,
         "dropped": {reason: dict(counts) for reason, counts in selection.dropped.items()},
         "dropped_examples": {
@@ -68,9 +89,24 @@ def write_summary(folder: Path, result: Result) -> Path:
     return path
 
 
+def _unmet_targets(
+    by_type: Mapping[str, Mapping[str, int | None]], *, hit_round_limit: bool
+) -> dict[str, dict[str, Any]]:
+    """The types with fewer rows than asked for, and why no further round was sampled."""
+    why = _ROUND_LIMIT if hit_round_limit else _RUN_DRY
+    return {
+        name: {"selected": counts["selected"], "target": target, "why": why}
+        for name, counts in by_type.items()
+        if (target := counts["target"]) is not None and (counts["selected"] or 0) < target
+    }
+
+
 def _count_by_type(result: Result) -> dict[str, dict[str, int | None]]:
-    """For each type: questions, paths by verdict, rows selected, and the target (None where there is none)."""
+    """For each type: questions, paths by verdict, rows selected, those of them with a false arithmetic step, and
+    the target (None where there is none).
+    """
     selected = Counter(row.type for row in result.selection.rows)
+    false = Counter(row.type for row in result.selection.rows if find_false_steps(row.response))
     targets = result.options.target_rows()
     table = result.table
     counts: dict[str, dict[str, int | None]] = {}
@@ -82,7 +118,11 @@ def _count_by_type(result: Result) -> dict[str, dict[str, int | None]]:
         )
         name = released_type(source, augmentation)
         target = targets.get((source, augmentation))
-        counts[name] = _count_cell(table.filter(in_cell)) | {"selected": selected[name], "target": target}
+        counts[name] = _count_cell(table.filter(in_cell)) | {
+            "selected": selected[name],
+            "false_steps": false[name],
+            "target": target,
+        }
     return counts
 
 

@@ -30,6 +30,14 @@ def check_worked_arithmetic(solution: str) -> list[str]:
     return _check_gold(solution, values[-1])
 
 
+def compute_arithmetic(expression: str) -> Fraction | None:
+    """The exact value of plain numbers under + - * / ( ) and %; None where it is nothing of the kind."""
+    try:
+        return _Expression(expression).value()
+    except _ArithmeticComplaintError:
+        return None
+
+
 class _ArithmeticComplaintError(ValueError):
     """An annotation that is not an equation, or not a true one."""
 

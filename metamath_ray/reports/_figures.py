@@ -79,6 +79,11 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
+def points(value: float) -> str:
+    """A difference in percentage points with its sign, such as `+0.66`."""
+    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") if round(value, 2) else "0.00"
+
+
 def ratio(part: float, whole: float) -> float | None:
     """`part / whole`; None where there is no whole."""
     return part / whole if whole else None

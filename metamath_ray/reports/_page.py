@@ -18,7 +18,7 @@ from metamath_ray.reports._samples import MAX_SAMPLES, clip, embed_json, load_sa
 from metamath_ray.reports._scan import Scan, scan_candidates
 from metamath_ray.reports._shown_options import shown_options
 
-_TEMPLATES = files("metamath_ray.reports") / "templates"
+TEMPLATES = files("metamath_ray.reports") / "templates"
 
 _EXAMPLE_CHARS = 900
 
@@ -56,17 +56,17 @@ def write_build_report(run_dir: Path) -> Path:
 
 
 def _render(run: Run, scan: Scan, samples: list[dict[str, Any]]) -> str:
-    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     costs = _cost_lines(run, scan)
     return (
-        _environment()
+        make_environment()
         .get_template("report.html.j2")
         .render(
             summary=run.summary,
             total=run.summary.total,
-            style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704  # our own file
+            style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704  # our own file
             script=Markup(script),  # noqa: S704  # our own file
-            script_hash=_content_hash(script),
+            script_hash=content_hash(script),
             costs=costs,
             cost_total=_add_up(costs),
             has_prices=any(run.prices) or run.summary.ledger.usd > 0,
@@ -84,7 +84,8 @@ def _render(run: Run, scan: Scan, samples: list[dict[str, Any]]) -> str:
     )
 
 
-def _environment() -> jinja2.Environment:
+def make_environment() -> jinja2.Environment:
+    """The template engine of all pages: everything escaped, an unknown name is an error."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("metamath_ray.reports", "templates"),
         autoescape=True,
@@ -95,6 +96,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "integer": figures.integer,
         "percent": figures.percent,
+        "points": figures.points,
         "dollars": figures.dollars,
         "duration": figures.duration,
         "clip": lambda text: clip(text, _EXAMPLE_CHARS),
@@ -110,7 +112,7 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _content_hash(script: str) -> str:
+def content_hash(script: str) -> str:
     """The hash by which the page's content policy lets this script run, and no other."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 

@@ -13,14 +13,6 @@ Verdict = Literal["correct", "incorrect", "no_answer", "truncated", "failed"]
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
-_PREFIXES = {"gsm8k": "GSM", "math": "MATH"}
-_SUFFIXES = {
-    "answer_augmentation": "AnsAug",
-    "rephrasing": "Rephrased",
-    "self_verification": "SV",
-    "fobar": "FOBAR",
-}
-
 
 class BadReportInputError(ValueError):
     """A run directory from which no page or card can be made; the text names the file and what is wrong."""
@@ -65,6 +57,7 @@ class TypeYield(_Record):
     truncated: int
     failed: int
     selected: int
+    false_steps: int = 0
     target: int | None = None
 
     @property
@@ -75,6 +68,49 @@ class TypeYield(_Record):
     def count(self, verdict: Verdict) -> int:
         """Paths of that verdict."""
         return int(getattr(self, verdict))
+
+
+class UnmetTarget(_Record):
+    """A type that has fewer rows than asked for, and why no further round was sampled."""
+
+    selected: int
+    target: int
+    why: str
+
+
+class PathDifference(_Record):
+    """Paths of one type, graded by the paper's cleaning and by the fixed rules; `points` are percentage points."""
+
+    paths: int
+    verdicts_differ: int
+    correct_paper: int
+    correct_fixed: int
+    correct_only_paper: int
+    correct_only_fixed: int
+    rows: int
+    rows_refused: int
+    points: float
+
+
+class SeedDifference(_Record):
+    """How the seeds' masks and clauses differ between the paper's rules and the fixed ones."""
+
+    seeds: int
+    masks_paper: int
+    masks_fixed: int
+    masks_only_paper: int
+    masks_only_fixed: int
+    seeds_masks_differ: int
+    clauses_differ: int
+    clauses_empty_paper: int
+
+
+class CompatDifference(_Record):
+    """Both rule sets on the run's own paths and seeds."""
+
+    by_type: dict[str, PathDifference]
+    total: PathDifference
+    seeds: SeedDifference
 
 
 class DroppedExample(_Record):
@@ -97,6 +133,8 @@ class Summary(_Record):
     teacher: TeacherTotals
     ledger: LedgerTotals
     by_type: dict[str, TypeYield]
+    unmet_targets: dict[str, UnmetTarget] = {}
+    compat_difference: CompatDifference | None = None
     rounds: int = 0
     dropped: dict[str, dict[str, int]] = {}
     dropped_examples: dict[str, list[DroppedExample]] = {}
@@ -148,12 +186,6 @@ def load_run(folder: Path) -> Run:
     config = _load_config(folder / "config.yaml")
     summary = _load_summary(folder / "summary.json")
     return Run(folder, config, summary, _parquet(folder / "candidates"), _parquet(folder / "dataset"))
-
-
-def type_name(source: str, augmentation: str) -> str:
-    """The released type, such as `GSM_AnsAug`; sources other than the paper's give their own name."""
-    prefix = _PREFIXES.get(source, source.upper())
-    return f"{prefix}_{_SUFFIXES.get(augmentation, augmentation)}"
 
 
 def write_whole(path: Path, text: str) -> Path:

@@ -8,7 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from metamath_ray.reports._run import Run, type_name
+from metamath_ray.released import released_type
+from metamath_ray.reports._run import Run
 from metamath_ray.reports._scan import Pick, Scan, read_batches, share_out
 
 MAX_SAMPLES = 400
@@ -102,7 +103,13 @@ def _sample(row: Mapping[str, Any]) -> dict[str, Any]:
     short = {name: clip(row[name] or "", _SHORT) for name in ("expected", "extracted", "failure")}
     long = {name: clip(row[name] or "") for name in ("question", "response")}
     ids = {name: row[name] or "" for name in ("verdict", "seed_id", "augmentation", "request_key")}
-    return {"type": type_name(row["source"], row["augmentation"]), **ids, **short, **long, "selected": False}
+    return {
+        "type": released_type(row["source"], row["augmentation"]),
+        **ids,
+        **short,
+        **long,
+        "selected": False,
+    }
 
 
 def _mark_selected(samples: list[dict[str, Any]], dataset: Sequence[Path]) -> None:

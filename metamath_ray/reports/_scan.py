@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from metamath_ray.reports._run import BadReportInputError, type_name
+from metamath_ray.released import released_type
+from metamath_ray.reports._run import BadReportInputError
 
 _BATCH_ROWS = 2_000  # texts of one batch are all that is held of them: some MB
 
@@ -59,7 +60,7 @@ class Scan:
 
     def add(self, row: Mapping[str, Any], *, file: int, index: int) -> None:
         """Count one candidate, whose `question` and `response` are their lengths in characters."""
-        kind = type_name(row["source"], row["augmentation"])
+        kind = released_type(row["source"], row["augmentation"])
         self.paths += 1
         self.prompt_tokens[kind] += row["prompt_tokens"] or 0
         self.completion_tokens[kind] += row["completion_tokens"] or 0

@@ -3,7 +3,8 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from metamath_ray.teacher._options import TeacherOptions
 
@@ -81,15 +82,35 @@ def sampling_of(options: TeacherOptions) -> dict[str, float | int]:
     }
 
 
+class Prefix(NamedTuple):
+    """The turns before a request's last message: `state` has hashed them for a key, `name` is for the reader."""
+
+    state: "hashlib._Hash"
+    name: str
+
+
+def prefix_of(messages: tuple[Message, ...]) -> Prefix:
+    """The hashes of all messages but the last, computed once for each few-shot prompt."""
+    return _prefix(tuple((message["role"], message["content"]) for message in messages[:-1]))
+
+
+@lru_cache(maxsize=64)  # ten prompts, and as many again for a user's own
+def _prefix(turns: tuple[tuple[str, str], ...]) -> Prefix:
+    messages = canonical_json([{"role": role, "content": content} for role, content in turns])
+    opened = b'{"messages":' + messages[:-1] + (b"," if turns else b"")
+    return Prefix(hashlib.sha256(opened), hashlib.sha256(messages).hexdigest()[:16])
+
+
 def request_keys(request: ChatRequest, options: TeacherOptions) -> list[str]:
     """SHA-256 of model, messages, sampling parameters and sample index, one for each sample asked for.
 
-    Neither the URL nor the API key enters, so a reply is found again wherever it was bought.
+    Neither the URL nor the API key enters, so a reply is found again wherever it was bought. What is hashed is
+    the canonical JSON of `{"messages", "model", "sampling"}`, whose few-shot turns are taken from `prefix_of`.
     """
-    body = canonical_json(
-        {"messages": list(request.messages), "model": options.model, "sampling": sampling_of(options)}
-    )
-    prefix = hashlib.sha256(body + b"\n")
+    *_, last = request.messages
+    rest = canonical_json({"model": options.model, "sampling": sampling_of(options)})
+    prefix = prefix_of(request.messages).state.copy()
+    prefix.update(canonical_json(last) + b"]," + rest[1:] + b"\n")
     keys = []
     for sample in request.samples:
         digest = prefix.copy()

@@ -1,6 +1,7 @@
 """The teacher as a Ray Data stage: rows in, rows with the teacher's replies out, many in flight."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from metamath_ray.teacher._ledger import LedgerIndex
 from metamath_ray.teacher._options import ApiKey, TeacherOptions
 from metamath_ray.teacher._requests import ChatRequest, Outcome
 from metamath_ray.teacher._worker import TeacherWorker
+
+_CLOSE_S = 5.0
 
 Row = dict[str, Any]
 Requester = Callable[[Row], ChatRequest | None]
@@ -45,6 +48,7 @@ class TeacherStage:
         self._receive = receive
         self._schema = schema
         self._worker: TeacherWorker | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __call__(self, batch: pa.Table) -> pa.Table:
         """Ask for every row of the batch, and give the rows that come of it."""
@@ -53,6 +57,15 @@ class TeacherStage:
         answered = await asyncio.gather(*(self._answer(worker, row) for row in batch.to_pylist()))
         await worker.report()
         return pa.Table.from_pylist([row for rows in answered for row in rows], schema=self._schema)
+
+    def __del__(self) -> None:
+        """Close connections and files: Ray Data drops its stage when the actor ends, and calls nothing else."""
+        worker, loop = self._worker, self._loop
+        if worker is None or loop is None or not loop.is_running():
+            return
+        closing = asyncio.run_coroutine_threadsafe(worker.close(), loop)
+        with contextlib.suppress(TimeoutError):  # every reply is on disk: an end without it costs nothing
+            closing.result(_CLOSE_S)
 
     async def _answer(self, worker: TeacherWorker, row: Row) -> list[Row]:
         request = self._request(row)
@@ -63,6 +76,7 @@ class TeacherStage:
         """Made on the event loop that it will live on."""
         import ray
 
+        self._loop = asyncio.get_running_loop()
         index: LedgerIndex = ray.get(self._setup.index)
         return TeacherWorker(
             self._setup.options,

@@ -1,7 +1,6 @@
 """Asks the teacher, each sample once: ledger first, then the endpoint, stored before it is handed on."""
 
 import asyncio
-import hashlib
 import logging
 import random
 import time
@@ -17,7 +16,7 @@ from metamath_ray.teacher._handles import GovernorHandle
 from metamath_ray.teacher._leases import LeaseHolder, TeacherStoppedError
 from metamath_ray.teacher._ledger import LedgerIndex, LedgerReader
 from metamath_ray.teacher._options import ApiKey, TeacherOptions
-from metamath_ray.teacher._requests import ChatRequest, Outcome, canonical_json, request_keys
+from metamath_ray.teacher._requests import ChatRequest, Outcome, prefix_of, request_keys
 from metamath_ray.teacher._segments import SegmentWriter, encode_record
 
 logger = logging.getLogger(__name__)
@@ -234,9 +233,9 @@ class TeacherWorker:
 
     def _context(self, ask: Ask) -> dict[str, Any]:
         """What a person needs to read a record: the last message, what stood before it, and when."""
-        *before, last = ask.request.messages
+        messages = ask.request.messages
         return {
-            "user": last["content"],
-            "prompt": hashlib.sha256(canonical_json(before)).hexdigest()[:16],
+            "user": messages[-1]["content"],
+            "prompt": prefix_of(messages).name,
             "time": int(time.time()),
         }

@@ -64,9 +64,10 @@ class TrainOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: Path | None = Field(
+    data: str | None = Field(
         None,
-        description="run directory of a build, the released MetaMathQA JSON, or JSONL/Parquet of query and response",
+        description="run directory of a build, the released MetaMathQA JSON, JSONL/Parquet of query and response, "
+        "or problems with published solutions: gsm8k:PATH, math:PATH, bundled",
     )
     model: str = Field("", description="student to fine-tune: a Hugging Face folder, or a hub name")
     recipe: str = Field(
@@ -107,7 +108,7 @@ class TrainOptions(BaseModel):
     )
 
     num_workers: int = Field(1, ge=1, le=4096, description="training processes: one a GPU, or CPU processes")
-    zero_stage: Literal[0, 1, 2, 3] = Field(2, description="DeepSpeed ZeRO: what is sharded over the workers")
+    zero_stage: int = Field(2, ge=0, le=3, description="DeepSpeed ZeRO: what is sharded over the workers")
     max_failures: int = Field(
         3, ge=-1, description="worker or node deaths survived before the job fails; -1: any number"
     )

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from metamath_ray.bootstrap._contamination import ContaminationIndex
 from metamath_ray.bootstrap._duplicates import DEFAULT_NEAR_DUPLICATE_THRESHOLD
-from metamath_ray.bootstrap._selection import SelectionCandidate, SelectionRules, select_rows
+from metamath_ray.bootstrap._selection import select_rows
+from metamath_ray.bootstrap._selection_records import SelectionCandidate, SelectionRules
 
 SHARES = {"answer_augmentation": 20, "rephrasing": 20, "self_verification": 10, "fobar": 10}
 PATHS_PER_SEED = sum(SHARES.values())

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -95,14 +97,23 @@ def answers_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+@pytest.fixture
+def ray_folder() -> Iterator[Path]:
+    """Where a job's Ray keeps its session, its own: another's would be searched for nothing. Sockets want it short."""
+    with tempfile.TemporaryDirectory(prefix="mm-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 def test_a_run_writes_what_the_design_names_and_its_key_nowhere(
-    tmp_path: Path, teacher_double, answers_file
+    tmp_path: Path, ray_folder: Path, teacher_double, answers_file
 ) -> None:
     double = teacher_double(api_key=API_KEY, answers_file=answers_file, right_share=0.8)
     run_dir = tmp_path / "run"
-    done = run_job(*teacher_args(double, run_dir))
+    done = run_job(*teacher_args(double, run_dir), RAY_TMPDIR=str(ray_folder), RAY_ADDRESS="")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == str(run_dir / "summary.json")
+    assert "Unclosed" not in done.stdout + done.stderr
+    assert "Progress bars" not in done.stdout + done.stderr
     summary = summary_of(run_dir)
     rows = pq.read_table(run_dir / "dataset").to_pylist()
     released = json.loads((run_dir / "MetaMathQA.json").read_text())
@@ -116,7 +127,8 @@ def test_a_run_writes_what_the_design_names_and_its_key_nowhere(
     assert (run_dir / "README.md").exists()
     written = files_below(run_dir) | {"stdout": done.stdout.encode(), "stderr": done.stderr.encode()}
     assert [name for name, data in written.items() if API_KEY.encode() in data] == []
-    logs = files_below(Path("/tmp/ray/session_latest").resolve() / "logs")  # where Ray keeps them
+    logs = files_below((ray_folder / "ray" / "session_latest").resolve() / "logs")
+    assert any("worker-" in name for name in logs)
     assert [name for name, data in logs.items() if API_KEY.encode() in data] == []
 
 
@@ -245,3 +257,44 @@ def test_the_bundled_build_is_real_and_the_same_with_one_and_two_workers(tmp_pat
     missing = run_job("--run-dir", str(tmp_path / "more"), "--samples-per-question", "3", OPENAI_API_KEY="")
     assert missing.returncode == 3
     assert "have no reply in the ledger; give a teacher with --teacher.base-url" in missing.stderr
+
+
+def test_a_plan_says_what_is_stored_and_what_is_left_to_send(tmp_path: Path) -> None:
+    done = run_job("--plan", "--run-dir", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert "in the ledger: 2,608 of 2,608 replies\nto send: 0 requests" in done.stdout
+    more = run_job("--plan", "--run-dir", str(tmp_path / "run"), "--samples-per-question", "3")
+    assert "in the ledger: 2,608 of 3,522 replies\nto send: 914 requests" in more.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_paper_run_says_where_its_rules_differ_and_leaves_no_question_out(
+    tmp_path: Path, teacher_double, answers_file
+) -> None:
+    double = teacher_double(answers_file=answers_file, right_share=0.8)
+    run_dir = tmp_path / "run"
+    done = run_job(*teacher_args(double, run_dir, limit_seeds=20), "--compat", "paper")
+    assert done.returncode == 0, done.stderr
+    summary = summary_of(run_dir)
+    assert [counts["unusable_questions"] for counts in summary["by_type"].values()] == [0] * 4
+    difference = summary["compat_difference"]
+    assert difference["total"]["paths"] == sum(counts["paths"] for counts in summary["by_type"].values())
+    assert difference["total"]["correct_paper"] == sum(c["correct"] for c in summary["by_type"].values())
+    assert difference["seeds"]["seeds"] == 20
+    page = (run_dir / "report.html").read_text()
+    assert f"On {difference['total']['verdicts_differ']} of {difference['total']['paths']}" in page
+
+
+def test_targets_that_are_not_met_are_a_warning_and_are_in_the_summary(
+    tmp_path: Path, teacher_double, answers_file
+) -> None:
+    double = teacher_double(answers_file=answers_file, right_share=1.0)
+    run_dir = tmp_path / "run"
+    args = ["--targets.bundled.answer-augmentation", "30", "--targets.bundled.fobar", "1"]
+    done = run_job(*teacher_args(double, run_dir, limit_seeds=4), *args, "--max-samples-per-question", "2")
+    assert done.returncode == 0, done.stderr
+    summary = summary_of(run_dir)
+    miss = summary["unmet_targets"]["BUNDLED_AnsAug"]
+    assert "every question was sampled as often as allowed" in miss["why"]
+    warned = f"WARNING: BUNDLED_AnsAug: {miss['selected']} of 30 rows wanted: {miss['why']}"
+    assert warned in done.stderr

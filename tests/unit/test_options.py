@@ -1,4 +1,6 @@
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
@@ -66,3 +68,41 @@ def test_help_explains_each_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert end.value.code == 0
     shown = capsys.readouterr().out
     assert "calls at once (default: 8)" in shown
+
+
+def kind_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+    """As a recipe does: `names` choose what stands for the rest."""
+    if given.get("names") == ["nothing"]:
+        raise ValueError("there is no such kind; there are a, b")
+    return {"fast": True, "inner": {"max_calls": 5, "max_seconds": 9}, "rows": {"own": {"one": 1, "two": 2}}}
+
+
+class Deep(Options):
+    class Both(Inner):
+        max_seconds: int = Field(1, ge=1, description="seconds at once")
+
+    inner: Both = Both()
+
+
+def parse_with_defaults(*argv: str) -> Deep:
+    return parse_options(Deep, argv, prog="job", description="A job.", defaults=kind_defaults)
+
+
+def test_computed_defaults_stand_where_nothing_is_said() -> None:
+    options = parse_with_defaults()
+    assert options.fast
+    assert (options.inner.max_calls, options.inner.max_seconds) == (5, 9)
+
+
+def test_flags_win_over_the_file_and_the_file_over_computed_defaults_at_every_depth(tmp_path: Path) -> None:
+    path = tmp_path / "options.yaml"
+    path.write_text("inner: {max_calls: 6}\nrows: {own: {one: 7}}\n")
+    options = parse_with_defaults("--config", str(path), "--no-fast", "--rows.own.two", "8")
+    assert not options.fast
+    assert (options.inner.max_calls, options.inner.max_seconds) == (6, 9)
+    assert options.rows == {"own": {"one": 7, "two": 8}}
+
+
+def test_what_computed_defaults_refuse_is_one_clear_line() -> None:
+    with pytest.raises(BadOptionsError, match=r"^there is no such kind; there are a, b$"):
+        parse_with_defaults("--names", "nothing")

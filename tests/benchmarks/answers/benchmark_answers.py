@@ -1,6 +1,6 @@
 """Answers against math-verify, on all published golds and on pairs made from them.
 
-    python tests/benchmarks/answers/benchmark_answers.py [--data DIR] [--pairs 3000] [--gsm-pairs 1000000]
+    python tests/benchmarks/answers/benchmark_answers.py [--data DIR] [--pairs 3000] [--seed 0] [--gsm-pairs 1000000]
 
 Prints: golds extracted and equal to themselves under both rule sets; agreement with math-verify by kind
 of pair, and every disagreement; accuracy of both on the golden cases; pairs a second, one core, one run.
@@ -25,6 +25,7 @@ from pairs import Pair, make_pairs, math_golds, read_rows
 from metamath_ray.answers import Comparison, SymbolicPool, equal, extract, find_boxed, grade, grade_many
 from metamath_ray.answers._fixed import equal_cheaply, equal_symbolically
 from metamath_ray.answers._shape import read_shape
+from metamath_ray.problems import load_problems
 
 ROOT = Path(__file__).resolve().parents[3]
 CASES = ROOT / "tests" / "unit" / "answers" / "cases" / "fixed.jsonl"
@@ -35,7 +36,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     print("# Golds of all published rows")
     show_golds(options.data)
-    pairs = make_pairs(math_golds(options.data), options.pairs)
+    pairs = make_pairs(math_golds(options.data), options.pairs, options.seed)
     print(f"\n# Agreement with math-verify on {len(pairs)} pairs")
     show_agreement(pairs, options.show)
     print("\n# Accuracy on the golden cases (fixed)")
@@ -51,6 +52,7 @@ def _options() -> argparse.Namespace:
     data = Path(os.environ.get("METAMATH_RAY_DATA", ROOT.parent / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=data, help="folder with the published JSONL files")
     parser.add_argument("--pairs", type=int, default=3000, help="MATH pairs against math-verify")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the pairs")
     parser.add_argument(
         "--gsm-pairs", type=int, default=1_000_000, help="pairs of the GSM8K speed measurement"
     )
@@ -61,7 +63,16 @@ def _options() -> argparse.Namespace:
 def show_golds(folder: Path) -> None:
     for name, rows in published_golds(folder).items():
         empty = [row for row, gold in rows if not gold]
-        print(f"{name}: {len(rows)} rows, empty {len(empty)} {empty}")
+        print(f"{name}: {len(rows)} rows, published without a gold {len(empty)} {empty}")
+        if empty:
+            loaded = {
+                problem.id: problem.answer
+                for problem in load_problems(f"math:{folder / name}.jsonl").problems
+            }
+            given = {row: loaded[row] for row in empty}
+            print(
+                f"  as loaded by problems: empty {sum(not gold for gold in loaded.values())}; given {given}"
+            )
         for rules in ("fixed", "paper"):
             source = "math" if name.startswith("math") else "gsm"
             other = [
@@ -126,9 +137,16 @@ def show_table(pairs: list[Pair], ours: list[Comparison], theirs: list[str], sho
     print("decided by:", dict(Counter(comparison.decided_by for comparison in ours)))
     print("disagreements by how the pair was made:")
     differing = [(pair, a) for pair, a, b in rows if a.verdict != b]
+    odd = [(pair, a) for pair, a, b in rows if a.verdict == b and (b == "correct") != (pair.kind == "same")]
     for (how, verdict), count in Counter((pair.how, a.verdict) for pair, a in differing).most_common():
         print(f"  {how:<24} ours {verdict:<10} {count:>5}")
-    for pair, a in differing[:show]:
+    show_pairs(differing[:show])
+    print("both agree against how the pair was made:")
+    show_pairs(odd[:show])
+
+
+def show_pairs(rows: list[tuple[Pair, Comparison]]) -> None:
+    for pair, a in rows:
         line = f"  {pair.kind:<5} {pair.how:<22} {pair.predicted!r:<50} gold {pair.gold!r}"
         print(f"{line}: ours {a.verdict} ({a.decided_by})")
 

@@ -7,11 +7,23 @@ from typing import Any
 import pytest
 
 from metamath_ray.answers import equal, extract, find_boxed
+from metamath_ray.problems import load_problems
 
 pytestmark = pytest.mark.published
 
 EMPTY_IN_THE_DATA = {"train/number_theory/7115", "train/number_theory/7117"}
-"""Published with `\\boxed{}`: the answer is zero, written as nothing."""
+"""Published with `\\boxed{}`: the answer is zero, written as nothing. `problems` gives them their gold, `0`."""
+
+NOT_EQUAL_UNDER_PAPER = {
+    "gsm8k_train-644": "109,200,000",
+    "gsm8k_train-1264": "2,520,000",
+    "gsm8k_train-3206": "1,575,000",
+    "gsm8k_train-3936": "1,000,000",
+    "gsm8k_train-4963": "16,800,000",
+    "gsm8k_test-611": "1,450,000",
+}
+"""Golds as printed, by file and row from 0, that do not equal themselves under paper rules: the original's
+pattern takes one separator, so that it reads `109,200,000` as 109200. `Problem.answer` has none."""
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -31,16 +43,32 @@ def test_every_gsm8k_gold_is_extracted_and_equals_itself(published: Path, name: 
         assert equal(cleaned, cleaned, source="gsm", rules="paper").verdict == "correct"
 
 
-def test_paper_cannot_read_golds_with_two_separators(published: Path) -> None:
-    """Its pattern takes `1,234` of `1,234,567`: as printed, these golds do not equal themselves."""
-    golds = [
-        row["answer"].rpartition("#### ")[2].strip()
+def test_paper_cannot_read_just_the_golds_with_two_separators(published: Path) -> None:
+    golds = {
+        f"{name}-{number}": row["answer"].rpartition("#### ")[2].strip()
         for name in ("gsm8k_train", "gsm8k_test")
-        for row in rows(published / f"{name}.jsonl")
-    ]
-    unequal = {gold for gold in golds if equal(gold, gold, source="gsm", rules="paper").verdict != "correct"}
-    assert unequal == {gold for gold in golds if gold.count(",") > 1}
-    assert unequal
+        for number, row in enumerate(rows(published / f"{name}.jsonl"))
+    }
+    unequal = {
+        key: gold
+        for key, gold in golds.items()
+        if equal(gold, gold, source="gsm", rules="paper").verdict != "correct"
+    }
+    assert unequal == NOT_EQUAL_UNDER_PAPER
+    assert unequal == {key: gold for key, gold in golds.items() if gold.count(",") > 1}
+    for gold in unequal.values():
+        assert extract(f"The answer is: {gold}", "gsm", rules="paper") == "".join(gold.split(",")[:2])
+        assert equal(gold, gold.replace(",", ""), source="gsm").verdict == "correct"
+
+
+def test_the_two_golds_published_empty_are_zero(published: Path) -> None:
+    seeds = load_problems(f"math:{published / 'math_train.jsonl'}").problems
+    golds = {problem.id: problem.answer for problem in seeds}
+    assert len(golds) == 7_500
+    assert all(golds.values())
+    assert {key: golds[key] for key in EMPTY_IN_THE_DATA} == dict.fromkeys(EMPTY_IN_THE_DATA, "0")
+    for rules in ("fixed", "paper"):
+        assert equal("0", "0", rules=rules).verdict == "correct"
 
 
 @pytest.mark.parametrize(("name", "count"), [("math_train", 7_500), ("math_test", 5_000)])

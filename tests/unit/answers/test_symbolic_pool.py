@@ -75,6 +75,32 @@ def test_memory_is_bounded(pool: SymbolicPool) -> None:
         assert str(1024 * 1024 * 1024) in limits.split("Max address space")[1].splitlines()[0]
 
 
+@pytest.fixture
+def greedy_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[SymbolicPool]:
+    monkeypatch.setattr("metamath_ray.answers._symbolic_pool._MODULE", "tests.unit.answers.greedy_worker")
+    with SymbolicPool(timeout_s=20.0, memory_mb=256) as made:
+        yield made
+
+
+@pytest.mark.slow
+def test_a_pair_past_the_memory_limit_is_unknown_and_its_worker_replaced(greedy_pool: SymbolicPool) -> None:
+    for _ in range(3):  # the next pair must not be sent to the worker that is about to end
+        assert greedy_pool.compare(*NEEDS_SYMBOLIC) == "correct"
+        (pid,) = greedy_pool.pids()
+        assert greedy_pool.compare("greedy", "3") == "unknown"
+        assert not alive(pid)
+        assert greedy_pool.compare("x+1", "x+2") == "incorrect"
+        assert greedy_pool.pids() != [pid]
+
+
+def test_memory_asked_for_at_once_is_unknown_and_costs_no_worker(greedy_pool: SymbolicPool) -> None:
+    assert greedy_pool.compare(*NEEDS_SYMBOLIC) == "correct"
+    (pid,) = greedy_pool.pids()
+    assert greedy_pool.compare("at once", "3") == "unknown"
+    assert greedy_pool.compare(*NEEDS_SYMBOLIC) == "correct"
+    assert greedy_pool.pids() == [pid]
+
+
 def test_close_leaves_no_process_behind() -> None:
     pool = SymbolicPool(num_workers=2)
     pool.compare("x", "x")

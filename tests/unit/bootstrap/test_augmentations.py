@@ -153,3 +153,15 @@ def test_no_published_seed_is_taken_for_a_solved_one(published):
 )
 def test_an_echo_of_the_answer_is_no_statement(reply: str) -> None:
     assert clean_statement(reply, answer="12") is None
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["Question: How many?", "I'm sorry.", "The answer is 7.\nAnd more.", "It is 8.", "Step 1: add."],
+)
+def test_the_paper_filters_no_reply_but_an_empty_one(reply):
+    assert clean_statement(f" {reply}\n", answer="7", compat="paper") == reply
+    assert clean_rephrasing(f" {reply}\n", original=reply, compat="paper") == reply
+    assert clean_statement(reply, answer="7") is None
+    assert clean_statement(" \n", answer="7", compat="paper") is None
+    assert clean_rephrasing("", original=reply, compat="paper") is None

@@ -54,6 +54,20 @@ def test_rounds_end_when_the_questions_run_dry() -> None:
     assert len(samples) == 50
 
 
+def test_the_planner_says_that_the_round_limit_and_not_the_questions_ended_it(monkeypatch) -> None:
+    monkeypatch.setattr("metamath_ray.bootstrap._plan.MAX_ROUNDS", 2)
+    options = BuildOptions(targets={"own": {"fobar": 30}}, max_samples_per_question=64)
+    planner = Planner(SEEDS, options)
+    while planner.next_round({("own", "fobar"): CellYield(10, 25)}):
+        assert not planner.hit_round_limit
+    assert planner.num_rounds == 2
+    assert planner.hit_round_limit
+    dry = Planner(SEEDS[:1], BuildOptions(targets={"own": {"fobar": 30}}, max_samples_per_question=2))
+    while dry.next_round({}):
+        pass
+    assert not dry.hit_round_limit
+
+
 def test_a_plan_is_breadth_first_over_the_seeds() -> None:
     options = BuildOptions(targets={"own": {"rephrasing": 5}}, rephrasings_per_seed=3)
     units = Planner(SEEDS, options).next_round({})["own", "rephrasing"]

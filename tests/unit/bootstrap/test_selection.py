@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metamath_ray.bootstrap._contamination import ContaminationIndex
-from metamath_ray.bootstrap._selection import (
+from metamath_ray.bootstrap._selection import find_survivors, sample_rows, select_rows
+from metamath_ray.bootstrap._selection_records import (
     NUM_EXAMPLES,
     SelectionCandidate,
     SelectionRules,
     dataset_sha256,
     row_id,
-    select_rows,
 )
 
 SEED = "Mia picks 12 plums on each of 5 days and gives a third of them to a friend. How many does she keep?"
@@ -121,6 +121,15 @@ def test_a_target_takes_nothing_from_another_cell(pool, target):
     limited = select_rows(pool, SelectionRules(targets={CELLS[0]: target}))
     others = [row for row in full.rows if (row.source, row.augmentation) != CELLS[0]]
     assert [row for row in limited.rows if (row.source, row.augmentation) != CELLS[0]] == others
+
+
+@given(pool=pools(), rules=rule_sets())
+@settings(max_examples=30, deadline=None)
+def test_one_selection_serves_the_count_and_the_draw_to_targets(pool, rules):
+    survivors = find_survivors(pool, rules)
+    uncapped = select_rows(pool, replace(rules, targets={})).rows
+    assert survivors.count() == Counter((row.source, row.augmentation) for row in uncapped)
+    assert sample_rows(survivors, rules) == select_rows(pool, rules)
 
 
 def test_rows_that_differ_in_space_and_tail_are_one():

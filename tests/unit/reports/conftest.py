@@ -124,6 +124,7 @@ def _summary(candidates: list[dict[str, Any]], rows: list[dict[str, Any]]) -> di
             "paths": sum(counts[kind, verdict] for verdict in VERDICTS),
             **{verdict: counts[kind, verdict] for verdict in VERDICTS},
             "selected": selected[kind],
+            "false_steps": selected[kind] // 3,
             "target": 40 if kind.endswith("AnsAug") else None,
         }
         for kind in sorted({kind for kind, _ in counts})

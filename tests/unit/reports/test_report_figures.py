@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from metamath_ray.reports._figures import dollars, duration, integer, make_histogram, percent
+from metamath_ray.reports._figures import dollars, duration, integer, make_histogram, percent, points
 from metamath_ray.reports._scan import share_out
 from metamath_ray.reports._shown_options import shown_options
 
@@ -15,6 +15,9 @@ from metamath_ray.reports._shown_options import shown_options
         pytest.param(integer(1234567), "1,234,567", id="count"),
         pytest.param(integer(None), "–", id="no count"),
         pytest.param(percent(1 / 3), "33.3 %", id="share"),
+        pytest.param(points(0.664), "+0.66", id="more points"),
+        pytest.param(points(-2.5), "\N{MINUS SIGN}2.50", id="fewer points"),
+        pytest.param(points(-0.001), "0.00", id="no points to speak of"),
         pytest.param(dollars(0), "$0.00", id="nothing"),
         pytest.param(dollars(1234.5), "$1,234.50", id="dollars"),
         pytest.param(dollars(0.00123), "$0.0012", id="less than a cent"),

@@ -224,3 +224,61 @@ def test_a_run_without_prices_shows_no_money(run_dir: Path, edit_summary: Callab
     text = write_build_report(run_dir).read_text()
     assert "No price per token was set" in text
     assert "USD a row" not in text
+
+
+LINE = {
+    "paths": 200,
+    "verdicts_differ": 17,
+    "correct_paper": 96,
+    "correct_fixed": 101,
+    "correct_only_paper": 4,
+    "correct_only_fixed": 9,
+    "rows": 90,
+    "rows_refused": 3,
+    "points": -2.5,
+}
+SEED_LINE = {
+    "seeds": 321,
+    "masks_paper": 1400,
+    "masks_fixed": 1300,
+    "masks_only_paper": 210,
+    "masks_only_fixed": 110,
+    "seeds_masks_differ": 77,
+    "clauses_differ": 66,
+    "clauses_empty_paper": 55,
+}
+
+
+@pytest.mark.parametrize("compat", ["paper", "fixed"])
+def test_the_page_says_on_how_many_paths_and_by_how_many_points_the_rules_differ(
+    run_dir: Path, edit_summary: Callable[..., None], compat: str
+) -> None:
+    difference = {"by_type": {"GSM_SV": LINE}, "total": LINE, "seeds": SEED_LINE}
+    edit_summary(compat=compat, compat_difference=difference)
+    words = " ".join(Page(write_build_report(run_dir).read_text(encoding="utf-8")).words.split())
+    assert "On 17 of 200 paths the verdicts differ" in words
+    assert "a difference of \N{MINUS SIGN}2.50 points (4 gained by the paper's rules, 9 lost)" in words
+    refusing = "fixed" if compat == "paper" else "paper's"
+    assert f"Of 90 selected rows, the {refusing} rules would refuse 3" in words
+    assert "210 masks only the paper makes, 110 only the fixed rules, 77 seeds have other masks" in words
+    assert "differs on 66 seeds; on 55 of them the paper's is empty" in words
+
+
+def test_the_page_counts_rows_with_a_false_step(run_dir: Path, page: Page) -> None:
+    counts = {kind: each["false_steps"] for kind, each in summary_of(run_dir)["by_type"].items()}
+    words = " ".join(page.words.split())
+    assert f" selected rows, {sum(counts.values())} state plain arithmetic that does not hold" in words
+    assert ", ".join(f"{kind} {count}" for kind, count in counts.items() if count) in words
+
+
+def test_a_summary_without_the_difference_has_no_section_of_it(page: Page) -> None:
+    assert ("a", {"href": "#compat"}) not in page.tags
+
+
+def test_the_page_warns_of_targets_that_were_not_met(
+    run_dir: Path, edit_summary: Callable[..., None]
+) -> None:
+    miss = {"selected": 12, "target": 40, "why": "every question was sampled"}
+    edit_summary(unmet_targets={"GSM_FOBAR": miss})
+    words = Page(write_build_report(run_dir).read_text(encoding="utf-8")).words
+    assert "GSM_FOBAR has 12 of 40 rows asked for: every question was sampled." in words

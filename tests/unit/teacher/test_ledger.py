@@ -15,16 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metamath_ray.teacher import (
-    ChatRequest,
     LedgerDamagedError,
     LedgerReader,
     Reply,
-    TeacherOptions,
     build_index,
     export_ledger,
     import_ledger,
     iter_replies,
-    request_keys,
     segment_paths,
 )
 from metamath_ray.teacher._segments import SegmentWriter, decode_reply, encode_record, is_intact
@@ -71,46 +68,6 @@ def test_the_line_format_stays_as_it_was_recorded():
         '"prompt_tokens":10,"sample_index":1,"text":"Zwölf.","time":7,"user":"6 + 6?"}'
     ).encode()
     assert line == b'{"crc":"%08x",' % zlib.crc32(body) + body + b"\n"
-
-
-def test_keys_stay_as_they_were_recorded():
-    request = ChatRequest(
-        ({"role": "system", "content": "Löse."}, {"role": "user", "content": "6 + 6?"}), 3, 1
-    )
-    assert request_keys(request, TeacherOptions(model="m")) == [KEY]
-
-
-KEY = "7fbaaf3f2556efecbddc27e7884c0215b9b7a4e10c77dce4391fba8e1ddcfa7d"
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"base_url": "http://elsewhere/v1"},
-        {"api_key_env": "OTHER_KEY"},
-        {"rpm": 5, "tpm": 7, "max_in_flight": 3, "timeout": 9.0},
-        {"samples_per_request": 1, "usd_per_million_prompt_tokens": 3.0},
-    ],
-    ids=["url", "api-key", "limits", "price"],
-)
-def test_a_key_does_not_depend_on_where_and_how_a_reply_is_bought(changed):
-    request = ChatRequest(({"role": "user", "content": "6 + 6?"},), 0, 3)
-    assert request_keys(request, TeacherOptions(**changed)) == request_keys(request, TeacherOptions())
-
-
-@pytest.mark.parametrize(
-    "changed", [{"model": "other"}, {"temperature": 0.1}, {"top_p": 0.5}, {"max_tokens": 9}], ids=str
-)
-def test_a_key_depends_on_all_that_shapes_a_reply(changed):
-    request = ChatRequest(({"role": "user", "content": "6 + 6?"},))
-    assert request_keys(request, TeacherOptions(**changed)) != request_keys(request, TeacherOptions())
-
-
-def test_a_sample_has_the_same_key_whatever_it_is_asked_with():
-    messages = ({"role": "user", "content": "6 + 6?"},)
-    together = request_keys(ChatRequest(messages, 0, 4), TeacherOptions())
-    assert len(set(together)) == 4
-    assert request_keys(ChatRequest(messages, 2, 1), TeacherOptions()) == together[2:3]
 
 
 def test_a_torn_last_record_is_dropped_with_a_warning(tmp_path, caplog):

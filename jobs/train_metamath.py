@@ -1,0 +1,133 @@
+"""Fine-tune a student on MetaMathQA: DeepSpeed on Ray Train, with exact resume.
+
+    python jobs/train_metamath.py --data runs/gsm8k --model MODEL_FOLDER --output runs/student
+    python jobs/train_metamath.py --data MetaMathQA-395K.json --recipe llama2-7b --plan
+
+Flags win over --config, that over the recipe's values, and those over the defaults that --help shows. A run that was
+killed goes on from its newest checkpoint: run the same command again.
+
+Exit codes: 0 done, 2 bad input, 1 failure, 130 interrupted.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from metamath_ray import training  # brings torch where train() is called, not before
+from metamath_ray.options import fail, parse_options
+from metamath_ray.reports import write_training_report
+
+RECENT_STEPS = 20
+
+
+def main(argv: list[str]) -> None:
+    """Run the job and end with its exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        options = parse_options(
+            training.TrainOptions,
+            argv,
+            prog="train_metamath.py",
+            description=__doc__ or "",
+            defaults=training.recipe_defaults,
+        )
+        if options.plan:
+            print("\n".join(training.describe_plan(options)))
+            return
+        for note in training.check_training(options):
+            print(f"note: {note}")
+    except training.PreflightError as error:
+        fail_with(error)
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        fail(_one_line(error), 2)
+    try:
+        start_ray()
+        training.check_running_cluster(options)
+        summary = run_with_progress(options)
+        print(f"report: {write_training_report(options.output)}")
+    except training.PreflightError as error:
+        fail_with(error)
+    except (training.CannotResumeError, ValueError, FileNotFoundError) as error:
+        fail(_one_line(error), 2)
+    except training.TrainingFailedError as error:
+        fail(f"{_one_line(error)}; run the same command again to go on from the newest checkpoint", 1)
+    except (OSError, ConnectionError) as error:
+        fail(f"{type(error).__name__}: {_one_line(error)}", 1)
+    except KeyboardInterrupt:
+        fail("interrupted; run the same command again to go on", 130)
+    print(summary)
+
+
+def fail_with(error: training.PreflightError) -> None:
+    """Print each fault on a line of its own and end with exit 2."""
+    *others, last = error.faults
+    for fault in others:
+        print(f"error: {fault}", file=sys.stderr)
+    fail(last, 2)
+
+
+def start_ray() -> None:
+    """Connect to the cluster that RAY_ADDRESS names, or start one on this machine."""
+    os.environ.setdefault("RAY_AUTH_MODE", "token" if "RAY_ADDRESS" not in os.environ else "disabled")
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    import ray
+
+    # Ray Train asks the dashboard's State API whether its controller lives, and warns every second without one
+    ray.init(
+        include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=True, logging_level=logging.ERROR
+    )
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+
+
+def run_with_progress(options: training.TrainOptions) -> Path:
+    """Train, and print a line for every `log_every_steps` steps: in place on a terminal."""
+    is_terminal = sys.stdout.isatty()
+    start, end = ("\r\033[K", "") if is_terminal else ("", "\n")
+    recent: list[training.StepMetrics] = []
+
+    def show(metrics: training.StepMetrics, num_steps: int) -> None:
+        recent[:] = [*recent, metrics][-RECENT_STEPS:]
+        if is_terminal or metrics.step % options.log_every_steps == 0 or metrics.step == num_steps:
+            print(start + progress_line(recent, num_steps), end=end, flush=True)
+
+    try:
+        return training.train(options, show)
+    finally:
+        if is_terminal and recent:
+            print()
+
+
+def progress_line(recent: list[training.StepMetrics], num_steps: int) -> str:
+    """The newest step's figures; rates and the time left are means over `recent`."""
+    last = recent[-1]
+    seconds = sum(metrics.seconds for metrics in recent)
+    left_s = (num_steps - last.step) * seconds / len(recent)
+    parts = [
+        f"step {last.step}/{num_steps}",
+        f"epoch {last.epoch:.2f}",
+        f"loss {last.loss:.4f}",
+        f"lr {last.learning_rate:.2e}",
+        f"{sum(metrics.tokens for metrics in recent) / seconds:,.0f} tokens/s",
+    ]
+    if last.mfu is not None:
+        parts.append(f"MFU {sum((m.mfu or 0.0) * m.seconds for m in recent) / seconds:.1%}")
+    return "  ".join([*parts, f"{last.peak_memory_bytes / 2**30:.1f} GiB", f"about {_duration(left_s)} left"])
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,87 @@
+"""A folder that a run writes and goes on with: locked while in use, refused when made with other options."""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CONFIG_FILE = "config.yaml"
+Config = dict[str, Any]
+
+
+class BadRunFolderError(ValueError):
+    """The folder can't be used; the text says why and what to do."""
+
+
+@contextmanager
+def open_run_folder(
+    folder: Path, config: Config, *, identity: Callable[[Config], Config], option: str
+) -> Iterator[Path]:
+    """The folder as an absolute path, with `config` in its `config.yaml`, locked against a second run.
+
+    `identity` gives the part of a configuration that two runs of one folder must share. Raises
+    `BadRunFolderError` (it names `option`) where the folder can't be written, is in use, holds something else, or
+    was made with another identity; nothing in it is changed then.
+    """
+    folder = folder.resolve()  # workers have working directories of their own
+    try:
+        _check(folder, config, identity, option)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise BadRunFolderError(
+            f"folder {folder} can't be written: {error.strerror}; name another {option}"
+        ) from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BadRunFolderError(f"folder {folder} is in use by another run") from None
+        write_whole(folder / CONFIG_FILE, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        yield folder
+    finally:
+        os.close(lock)
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write a file whole or not at all; gives its path."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    return partial.replace(path)
+
+
+def _check(folder: Path, config: Config, identity: Callable[[Config], Config], option: str) -> None:
+    path = folder / CONFIG_FILE
+    if not path.exists():
+        if folder.is_dir() and any(entry.name != ".lock" for entry in folder.iterdir()):
+            raise BadRunFolderError(
+                f"folder {folder} holds files but no {CONFIG_FILE}; name a new or empty folder with {option}"
+            )
+        return
+    try:
+        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        old = _flat(identity(before))
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise BadRunFolderError(f"{path} can't be read: {' '.join(str(error).split())}") from None
+    new = _flat(identity(config))
+    changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    if changed:
+        first = changed[0]
+        raise BadRunFolderError(
+            f"folder {folder} was made with other options ({', '.join(changed)}; {first} was "
+            f"{old.get(first)!r}, is {new.get(first)!r}); name another {option}"
+        )
+
+
+def _flat(values: Config, above: str = "") -> Config:
+    flat: Config = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{above}{name}.")
+        else:
+            flat[above + name] = value
+    return flat

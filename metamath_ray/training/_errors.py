@@ -1,0 +1,9 @@
+"""What ends a training."""
+
+
+class TrainingFailedError(RuntimeError):
+    """Training ended before its last step; the text is the reason in one line. Run the same command to go on."""
+
+
+class CannotResumeError(ValueError):
+    """The checkpoint doesn't fit this run; the text says why and what to do."""
