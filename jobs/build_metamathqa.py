@@ -10,7 +10,6 @@ Exit codes: 0 done, 2 bad input, 3 stopped by budget or teacher (run the same co
 
 import asyncio
 import logging
-import os
 import sys
 import threading
 import time
@@ -30,6 +29,7 @@ from metamath_ray.bootstrap import (
 )
 from metamath_ray.options import BadOptionsError, fail, parse_options
 from metamath_ray.reports import write_build_report, write_dataset_card
+from metamath_ray.start_ray import start_ray
 from metamath_ray.teacher import (
     ApiKey,
     GovernorStatus,
@@ -115,21 +115,6 @@ def check_teacher(options: TeacherOptions, api_key: ApiKey) -> None:
 
     if (fault := asyncio.run(ask())) is not None:
         fail(f"{fault.reason}; nothing was sent", 3)
-
-
-def start_ray() -> None:
-    """Connect to the cluster that RAY_ADDRESS names, or start one on this machine."""
-    os.environ.setdefault("RAY_AUTH_MODE", "token" if "RAY_ADDRESS" not in os.environ else "disabled")
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    import ray
-
-    ray.init(include_dashboard=False, log_to_driver=True, logging_level=logging.ERROR)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.issue_detectors_config.detectors = []  # they warn of actors that wait for the network, as ours do
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # that its bars are off, as told
 
 
 def run_with_progress(build: Build) -> Path:

@@ -10,13 +10,13 @@ Exit codes: 0 done, 2 bad input, 1 failure, 130 interrupted.
 """
 
 import logging
-import os
 import sys
 from pathlib import Path
 
 from metamath_ray import training  # brings torch where train() is called, not before
 from metamath_ray.options import fail, parse_options
 from metamath_ray.reports import write_training_report
+from metamath_ray.start_ray import start_ray
 
 RECENT_STEPS = 20
 
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
     except (ValueError, OSError, ModuleNotFoundError) as error:
         fail(_one_line(error), 2)
     try:
-        start_ray()
+        start_ray(needs_dashboard=True, shows_worker_output=False)
         training.check_running_cluster(options)
         summary = run_with_progress(options)
         print(f"report: {write_training_report(options.output)}")
@@ -65,22 +65,6 @@ def fail_with(error: training.PreflightError) -> None:
     for fault in others:
         print(f"error: {fault}", file=sys.stderr)
     fail(last, 2)
-
-
-def start_ray() -> None:
-    """Connect to the cluster that RAY_ADDRESS names, or start one on this machine."""
-    os.environ.setdefault("RAY_AUTH_MODE", "token" if "RAY_ADDRESS" not in os.environ else "disabled")
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    import ray
-
-    # Ray Train asks the dashboard's State API whether its controller lives, and warns every second without one
-    ray.init(
-        include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=True, logging_level=logging.ERROR
-    )
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
 def run_with_progress(options: training.TrainOptions) -> Path:

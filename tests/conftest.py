@@ -23,6 +23,23 @@ def published() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny student."""
+    from tiny_student import save_tiny_student
+
+    return save_tiny_student(tmp_path_factory.mktemp("tiny-llama"))
+
+
+@pytest.fixture(scope="session")
+def student_folder() -> Path:
+    """The real student (SmolLM2-135M-Instruct), where METAMATH_RAY_STUDENT names its folder."""
+    named = os.environ.get("METAMATH_RAY_STUDENT")
+    if not named or not (Path(named) / "config.json").is_file():
+        pytest.skip("no student model here (METAMATH_RAY_STUDENT)")
+    return Path(named)
+
+
 @dataclass(frozen=True)
 class RunningDouble:
     """A teacher double in a process of its own."""

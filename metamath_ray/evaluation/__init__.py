@@ -1,6 +1,16 @@
 """Evaluation: benchmarks, prompts, predictions that survive a kill, verdicts under two rule sets, scores."""
 
+from metamath_ray.evaluation._again import regrade_evaluation
+from metamath_ray.evaluation._application import (
+    Application,
+    Endpoint,
+    failure_of,
+    place_engines,
+    run_application,
+    start_ray,
+)
 from metamath_ray.evaluation._benchmarks import Benchmark, Kind, kind_of, load_benchmarks
+from metamath_ray.evaluation._clients import BadEndpointError, EngineLostError
 from metamath_ray.evaluation._compare import (
     BenchmarkComparison,
     Flip,
@@ -9,6 +19,7 @@ from metamath_ray.evaluation._compare import (
     compare_evaluations,
     write_comparison,
 )
+from metamath_ray.evaluation._gate import hash_key
 from metamath_ray.evaluation._journal import FAILED, Completion, JournalDamagedError, JournalInUseError
 from metamath_ray.evaluation._keys import (
     GREEDY,
@@ -24,6 +35,7 @@ from metamath_ray.evaluation._options import (
     EndpointOptions,
     EngineOptions,
     EvaluationOptions,
+    ModelOptions,
 )
 from metamath_ray.evaluation._predictions import (
     PREDICTIONS,
@@ -38,8 +50,12 @@ from metamath_ray.evaluation._predictions import (
 )
 from metamath_ray.evaluation._prompts import load_prompt
 from metamath_ray.evaluation._regrade import Regraded, count_verdicts, grade_predictions, regrade
+from metamath_ray.evaluation._replica import Answer, EngineStartError
+from metamath_ray.evaluation._run import Evaluation, EvaluationPlan, EvaluationStatus, plan_evaluation
 from metamath_ray.evaluation._samples import Estimate, SampleScores, score_samples, vote
 from metamath_ray.evaluation._scores import BenchmarkScores, RuleScores, Score, Third, score, score_benchmark
+from metamath_ray.evaluation._serve_options import ServeOptions, check_port, is_loopback
+from metamath_ray.evaluation._setup import EngineSetup, engine_arguments, resolve_adapter, resolve_model
 from metamath_ray.evaluation._statistics import (
     Interval,
     mcnemar_exact,
@@ -61,20 +77,31 @@ __all__ = [
     "PAPER_MAX_NEW_TOKENS",
     "PAPER_STOP",
     "PREDICTIONS",
+    "Answer",
+    "Application",
+    "BadEndpointError",
     "BadPredictionsError",
     "Benchmark",
     "BenchmarkComparison",
     "BenchmarkScores",
     "Completion",
+    "Endpoint",
     "EndpointOptions",
+    "EngineLostError",
     "EngineOptions",
+    "EngineSetup",
+    "EngineStartError",
     "Estimate",
+    "Evaluation",
     "EvaluationOptions",
+    "EvaluationPlan",
+    "EvaluationStatus",
     "Flip",
     "Interval",
     "JournalDamagedError",
     "JournalInUseError",
     "Kind",
+    "ModelOptions",
     "PairedScores",
     "Prediction",
     "PredictionStore",
@@ -85,14 +112,20 @@ __all__ = [
     "SampleScores",
     "Sampling",
     "Score",
+    "ServeOptions",
     "Third",
     "Verdict",
+    "check_port",
     "compare_benchmark",
     "compare_evaluations",
     "count_verdicts",
+    "engine_arguments",
+    "failure_of",
     "fingerprint_model",
     "grade_predictions",
     "grader_versions",
+    "hash_key",
+    "is_loopback",
     "kind_of",
     "load_all_predictions",
     "load_benchmarks",
@@ -103,13 +136,20 @@ __all__ = [
     "mcnemar_exact",
     "paired_difference_interval",
     "pass_at_k",
+    "place_engines",
+    "plan_evaluation",
     "plan_requests",
     "predictions_path",
     "regrade",
+    "regrade_evaluation",
     "request_key",
+    "resolve_adapter",
+    "resolve_model",
+    "run_application",
     "score",
     "score_benchmark",
     "score_samples",
+    "start_ray",
     "vote",
     "wilson_interval",
     "write_comparison",

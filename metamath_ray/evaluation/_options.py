@@ -2,7 +2,8 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -78,10 +79,40 @@ class EndpointOptions(BaseModel):
     )
 
 
-class EvaluationOptions(BaseModel):
-    """Everything that decides an evaluation, and how it is run."""
+class ModelOptions(BaseModel):
+    """How a model is run by engines of our own: what evaluation and serving share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model: str = Field("", description="model: a folder or hub name")
+    adapter: str = Field(
+        "",
+        description="folder of a LoRA adapter (PEFT) that every request goes through; without it the model alone",
+    )
+    replicas: int = Field(1, ge=1, le=4096, description="engines side by side")
+    tensor_parallel_size: int = Field(1, ge=1, le=64, description="devices of one engine")
+    engine: EngineOptions = EngineOptions()
+    exact: bool = Field(
+        False,
+        description="fp32 and no prefix cache: completions don't depend on the batch; slower",
+    )
+    batch_invariant: bool = Field(
+        False, description="vLLM's batch-invariant kernels: the same on a GPU, at bf16 (not on CPU)"
+    )
+
+    @model_validator(mode="after")
+    def _engines_can_do_it(self) -> Self:
+        if self.exact and self.batch_invariant:
+            raise ValueError("exact and batch_invariant exclude each other; give one of them")
+        if self.exact and self.engine.dtype not in ("auto", "float32"):
+            raise ValueError(f"exact runs in float32, but engine.dtype is {self.engine.dtype}; leave it out")
+        if self.batch_invariant and self.engine.device == "cpu":
+            raise ValueError("batch_invariant works on GPUs only; on a CPU give exact")
+        return self
+
+
+class EvaluationOptions(ModelOptions):
+    """Everything that decides an evaluation, and how it is run."""
 
     model: str = Field(
         "",
@@ -122,17 +153,6 @@ class EvaluationOptions(BaseModel):
     )
     top_p: float = Field(1.0, gt=0, le=1, description="of the samples")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the samples")
-    exact: bool = Field(
-        False,
-        description="fp32 and no prefix cache: completions don't depend on the batch; slower",
-    )
-    batch_invariant: bool = Field(
-        False, description="vLLM's batch-invariant kernels: the same on a GPU, at bf16 (not on CPU)"
-    )
-
-    replicas: int = Field(1, ge=1, le=4096, description="engines side by side")
-    tensor_parallel_size: int = Field(1, ge=1, le=64, description="devices of one engine")
-    engine: EngineOptions = EngineOptions()
     endpoint: EndpointOptions = EndpointOptions()
     max_in_flight: int | None = Field(
         None,
@@ -143,7 +163,9 @@ class EvaluationOptions(BaseModel):
         1800.0, gt=0, description="a request without completion after this many seconds is sent again"
     )
     deadline_s: float = Field(
-        3600.0, gt=0, description="the run fails where a problem had no completion for this many seconds"
+        3600.0,
+        gt=0,
+        description="the run fails where a request has failed again and again for this many seconds",
     )
 
     regrade: bool = Field(
@@ -177,8 +199,13 @@ class EvaluationOptions(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _base_url_is_http(cls, value: str) -> str:
-        if value and not value.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
+        url = urlsplit(value)
+        if value and (url.scheme not in ("http", "https") or not url.hostname):
+            raise ValueError("must be an http:// or https:// address")
+        if url.username or url.password or url.query:
+            raise ValueError(
+                "must hold no user, password or query: a key goes into endpoint.api_key_env's variable"
+            )
         return value
 
     @model_validator(mode="after")
@@ -197,12 +224,10 @@ class EvaluationOptions(BaseModel):
             raise ValueError("temperature needs samples: the greedy completion has none")
         if self.base_url and (self.exact or self.batch_invariant):
             raise ValueError("exact and batch_invariant need an engine of our own: give no base_url")
-        if self.exact and self.batch_invariant:
-            raise ValueError("exact and batch_invariant exclude each other; give one of them")
-        if self.exact and self.engine.dtype not in ("auto", "float32"):
-            raise ValueError(f"exact runs in float32, but engine.dtype is {self.engine.dtype}; leave it out")
-        if self.batch_invariant and self.engine.device == "cpu":
-            raise ValueError("batch_invariant works on GPUs only; on a CPU give exact")
+        if self.base_url and self.adapter:
+            raise ValueError(
+                "adapter needs an engine of our own: start the server with it, or give no base_url"
+            )
         return self
 
     @property

@@ -37,11 +37,12 @@ def write_summary(
     provenance: Provenance,
     seconds: float,
     num_reused: int = 0,
+    timings: Mapping[str, float] | None = None,
 ) -> Path:
     """Write `summary.json` and give its path; the same arguments give the same bytes.
 
     `num_reused` completions are of an earlier run of the same evaluation. Each benchmark's headline figures are
-    those of `grader`; both rule sets stand below it.
+    those of `grader`; both rule sets stand below it. `timings` are seconds of parts of the run; some overlap.
     """
     document = {
         "version": metamath_ray.__version__,
@@ -52,6 +53,7 @@ def write_summary(
         "benchmarks": {score.name: _benchmark(score, grader) for score in scores},
         "completions_reused": num_reused,
         "seconds": seconds,
+        "timings": dict(timings or {}),
     }
     return write_json(output / SUMMARY, document)
 

@@ -70,7 +70,7 @@ def executed_flops_per_token(
         adapter_rank=adapter_rank(options),
     )
     forward_attention = 2 * shape.layers * shape.attention_width * document_length
-    if options.attention != "flash_attention_2":
+    if options.attention in {"sdpa", "eager"}:
         whole = 4 * shape.layers * shape.attention_width * options.max_length
         flops += 3 * (whole - forward_attention)
         forward_attention = whole

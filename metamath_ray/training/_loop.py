@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import distributed
+from transformers.utils.logging import disable_progress_bar
 
+from metamath_ray.training._attention import NEEDS_FLAT
 from metamath_ray.training._batches import Batch, collate, collate_flat
 from metamath_ray.training._checkpoint import Cursor, restore_checkpoint, save_checkpoint
 from metamath_ray.training._deepspeed import (
@@ -50,7 +52,7 @@ class Worker:
     pad_token_id: int
     utilisation: Utilisation | None
     is_flat: bool
-    """Flash attention wants a micro-batch as one sequence without padding."""
+    """The attention wants a micro-batch as one sequence without padding."""
 
     @property
     def cursor(self) -> Cursor:
@@ -89,6 +91,7 @@ def open_worker(session: Session, options: TrainOptions, output: Path) -> Worker
     threads = options.device.cpus_per_worker or max((os.cpu_count() or 1) // session.num_workers, 1)
     device = open_device(options.device, local_rank=session.local_rank, num_threads=threads)
     _init_distributed(session, device)
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # of the loading of weights
     seed_everything(options.seed)  # the same on all workers: so are new weights (LoRA's)
     data = PackedData.open(output / "data")
     tokenizer = load_tokenizer(options.model)
@@ -110,7 +113,7 @@ def open_worker(session: Session, options: TrainOptions, output: Path) -> Worker
         engine=engine,
         pad_token_id=int(pad),
         utilisation=Utilisation.make(options, data, device.name()),
-        is_flat=student.config._attn_implementation == "flash_attention_2",
+        is_flat=student.config._attn_implementation in NEEDS_FLAT,
     )
 
 

@@ -56,6 +56,9 @@ def load_student(
 
     Raises `ValueError` where the folder or hub name has no safetensors weights, or not all of them.
     """
+    from metamath_ray.training import _attention
+
+    _attention.register()
     _check_place(options.model)
     kwargs = {
         "dtype": torch_dtype(options.precision),
@@ -111,10 +114,12 @@ def torch_dtype(precision: Precision) -> "torch.dtype":
 
 
 def choose_attention(attention: Attention, *, device: DeviceKind, precision: Precision) -> str:
-    """The implementation that `auto` stands for: flash attention on a GPU that has it and in bf16, else sdpa.
+    """The implementation that `auto` stands for: ours on CPU; on GPU flash attention where it is installed, else sdpa.
 
     Raises `ValueError` where flash attention was asked for and cannot be used.
     """
+    if attention == "auto" and device == "cpu":
+        return "documents"
     if attention not in {"auto", "flash_attention_2"}:
         return attention
     hindrance = None
@@ -129,7 +134,7 @@ def choose_attention(attention: Attention, *, device: DeviceKind, precision: Pre
     if attention == "auto":
         return "sdpa"
     raise ValueError(
-        f"attention flash_attention_2 cannot be used: {hindrance}; allowed here: auto, sdpa, eager"
+        f"attention flash_attention_2 cannot be used: {hindrance}; allowed here: auto, documents, sdpa, eager"
     )
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Method = Literal["full", "qlora"]
 Precision = Literal["bf16", "fp32"]
-Attention = Literal["auto", "sdpa", "eager", "flash_attention_2"]
+Attention = Literal["auto", "documents", "sdpa", "eager", "flash_attention_2"]
 Offload = Literal["none", "cpu", "nvme"]
 Watcher = Literal["mlflow", "wandb"]
 
@@ -87,7 +87,9 @@ class TrainOptions(BaseModel):
     compat: Literal["fixed", "paper"] = Field(
         "fixed", description="'paper' cuts long rows, splits a query at its first newline, and does not pack"
     )
-    attention: Attention = Field("auto", description="attention implementation of transformers")
+    attention: Attention = Field(
+        "auto", description="how packed rows attend: documents (ours, best on CPU), or transformers' own"
+    )
 
     epochs: float = Field(3.0, gt=0, le=1000, description="passes over the data")
     max_steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")

@@ -86,6 +86,8 @@ def _run_workers(options: TrainOptions, output: Path, plan: StepPlan, on_step: O
         result = trainer.fit()
     except RayTrainingFailedError as error:
         raise TrainingFailedError(_reason(error)) from None
+    except SystemExit:  # Ray Train's answer to Ctrl-C, with exit code 0
+        raise KeyboardInterrupt from None
     finally:
         ended.set()
         watcher.join()

@@ -43,7 +43,7 @@ def test_token_limits_are_by_benchmark_then_for_all(name, limit):
         pytest.param(
             ["--base-url", "http://h", "--exact"], "need an engine of our own", id="exact at a server"
         ),
-        pytest.param(["--base-url", "h:80"], "must start with http", id="no URL"),
+        pytest.param(["--base-url", "h:80"], "must be an http:// or https:// address", id="no URL"),
         pytest.param(
             ["--model", "m", "--exact", "--engine.dtype", "bfloat16"], "float32", id="exact in bf16"
         ),

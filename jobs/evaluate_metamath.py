@@ -1,0 +1,171 @@
+"""Evaluate a model on GSM8K, MATH, GSM8K-Backward, the bundled test set or your own problems: vLLM on Ray Serve.
+
+    python jobs/evaluate_metamath.py --model runs/student --benchmarks gsm8k:test.jsonl bundled --output runs/eval
+    python jobs/evaluate_metamath.py --base-url http://127.0.0.1:8000/v1 --prompt few-shot --benchmarks bundled
+    python jobs/evaluate_metamath.py --output runs/eval --regrade
+    python jobs/evaluate_metamath.py --compare runs/eval_a runs/eval_b --output runs/comparison
+
+A run that was killed goes on where it was: run the same command again.
+
+Exit codes: 0 done, 2 bad input, 1 the engine or something else failed, 130 interrupted.
+"""
+
+import logging
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from metamath_ray.answers import RuleSet
+from metamath_ray.evaluation import (
+    BenchmarkScores,
+    EngineLostError,
+    EngineStartError,
+    Evaluation,
+    EvaluationOptions,
+    EvaluationStatus,
+    compare_evaluations,
+    plan_evaluation,
+    regrade_evaluation,
+    write_comparison,
+)
+from metamath_ray.options import fail, parse_options
+from metamath_ray.reports import write_comparison_report, write_evaluation_report
+
+PROGRESS_S = 10.0
+
+
+def main(argv: list[str]) -> None:
+    """Run the job and end with its exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # `ray job stop` ends us like Ctrl-C: engines go down
+    try:
+        options = parse_options(
+            EvaluationOptions, argv, prog="evaluate_metamath.py", description=__doc__ or ""
+        )
+        print(run(options))
+    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+        fail(_one_line(error), 2)
+    except EngineStartError as error:
+        fail(f"the engine did not start: {_one_line(error)}", 1)
+    except EngineLostError as error:
+        fail(f"{_one_line(error)}; run the same command again to go on", 1)
+    except (OSError, ConnectionError) as error:
+        fail(f"{type(error).__name__}: {_one_line(error)}; run the same command again to go on", 1)
+    except KeyboardInterrupt:
+        fail("interrupted; run the same command again to go on", 130)
+
+
+def run(options: EvaluationOptions) -> Path:
+    """Do what the options say; gives the path of what was written."""
+    if options.compare:
+        return compare(options)
+    if options.regrade:
+        return regrade(options)
+    evaluation = Evaluation(plan_evaluation(options))
+    summary = run_with_progress(evaluation)
+    for scores in evaluation.scores:
+        print(score_line(scores, options.grader))
+    print(f"report: {write_evaluation_report(summary.parent)}")
+    return summary
+
+
+def score_line(scores: BenchmarkScores, grader: RuleSet) -> str:
+    """A benchmark's headline, and its accuracy under the other rules."""
+    total, fixed, paper = scores.under(grader).total, scores.fixed.total, scores.paper.total
+    counts = f"{total.no_answer} no answer, {total.truncated} truncated"
+    rest = f", {total.unknown} unknown" * bool(total.unknown) + f", {total.failed} failed" * bool(
+        total.failed
+    )
+    return (
+        f"{scores.name}: {total.correct}/{total.n} correct, {total.accuracy or 0:.1%} "
+        f"({total.interval.low:.1%} to {total.interval.high:.1%}), {counts}{rest}; "
+        f"fixed rules {fixed.accuracy or 0:.1%}, paper's {paper.accuracy or 0:.1%}"
+    )
+
+
+def compare(options: EvaluationOptions) -> Path:
+    """B against A, on what both have: a line a benchmark, the document and its page."""
+    a, b = options.compare
+    comparisons = compare_evaluations(a, b)
+    for one in comparisons:
+        paired = one.fixed if options.grader == "fixed" else one.paper
+        print(
+            f"{one.name}: {one.n} problems, {paired.correct_a} -> {paired.correct_b} correct "
+            f"({paired.difference:+.1%}, 95 % {paired.interval.low:+.1%} to {paired.interval.high:+.1%}, "
+            f"McNemar p {paired.p_value:.2g}); {one.num_other_completions} other completions, "
+            f"{paired.num_other_verdicts} other verdicts, {len(paired.flips)} flipped"
+        )
+    document = write_comparison(comparisons, a=a, b=b, output=options.output)
+    print(f"report: {write_comparison_report(a, b, output=options.output)}")
+    return document
+
+
+def regrade(options: EvaluationOptions) -> Path:
+    """The saved predictions by today's rules: a line a benchmark, summary and page anew."""
+    grader = options.grader if "grader" in options.model_fields_set else None
+    summary, regraded = regrade_evaluation(options.output, grader=grader)
+    for name, one in regraded.items():
+        changes = ", ".join(f"{number} by the {rules} rules" for rules, number in one.num_changed.items())
+        print(f"{name}: {len(one.predictions)} completions, other verdicts: {changes}")
+    print(f"report: {write_evaluation_report(summary.parent)}")
+    return summary
+
+
+def run_with_progress(evaluation: Evaluation) -> Path:
+    """Run the evaluation while a thread prints what is done every few seconds; its scores at the end."""
+    ended = threading.Event()
+    printer = threading.Thread(target=print_progress, args=(evaluation, ended), daemon=True)
+    printer.start()
+    try:
+        return evaluation.run()
+    finally:
+        ended.set()
+        printer.join()
+
+
+def print_progress(evaluation: Evaluation, ended: threading.Event) -> None:
+    """A line every few seconds, in place on a terminal."""
+    start, end = ("\r\033[K", "") if sys.stdout.isatty() else ("", "\n")
+    started = time.monotonic()
+    while not ended.wait(PROGRESS_S):
+        print(start + progress_line(evaluation.status(), time.monotonic() - started), end=end, flush=True)
+    if sys.stdout.isatty():
+        print()
+
+
+def progress_line(status: EvaluationStatus, seconds: float) -> str:
+    """What is done, how fast, what is left, what share is right so far."""
+    if status.phase != "asking":
+        return f"{status.phase}, {status.num_reused}/{status.num_all} completions saved, {seconds:.0f} s"
+    done = status.num_reused + status.answered
+    parts = [f"{done}/{status.num_all} completions"]
+    if status.graded:
+        parts.append(f"{status.correct / status.graded:.1%} right")
+    if status.answered:
+        left_s = (status.num_all - done) * status.asking_s / status.answered
+        parts.append(f"{status.answered / status.asking_s:.1f}/s")
+        parts.append(f"{status.completion_tokens / status.asking_s:,.0f} tokens/s")
+        parts.append(f"about {_duration(left_s)} left")
+    parts.append(f"{status.in_flight} in flight")
+    if status.retries:
+        parts.append(f"{status.retries} retries")
+    return "  ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

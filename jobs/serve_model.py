@@ -1,0 +1,82 @@
+"""Serve a model behind OpenAI's protocol: vLLM on Ray Serve, on CPU or GPUs, until it is interrupted.
+
+    python jobs/serve_model.py --model MODEL_FOLDER --port 8000
+    curl http://127.0.0.1:8000/v1/models
+
+Completions and chat, streaming, n, logprobs, usage. Anything but this machine's own address asks for a bearer key,
+which it takes from the environment variable METAMATH_RAY_SERVE_KEY.
+
+Exit codes: 0 interrupted after it served, 2 bad input, 1 the engine failed.
+"""
+
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+
+from metamath_ray.evaluation import (
+    Endpoint,
+    EngineLostError,
+    EngineSetup,
+    EngineStartError,
+    ServeOptions,
+    check_port,
+    failure_of,
+    hash_key,
+    place_engines,
+    resolve_adapter,
+    resolve_model,
+    run_application,
+    start_ray,
+)
+from metamath_ray.options import fail, parse_options
+
+NAME = "model"
+WATCH_S = 5.0
+
+
+def main(argv: list[str]) -> None:
+    """Run the job and end with its exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        options = parse_options(ServeOptions, argv, prog="serve_model.py", description=__doc__ or "")
+        model, adapter = resolve_model(options.model), resolve_adapter(options.adapter)
+        check_port(options.host, options.port)
+        start_ray()
+        serve(options, place_engines(options, model=model, adapter=adapter))
+    except (ValueError, ModuleNotFoundError) as error:
+        fail(_one_line(error), 2)
+    except EngineStartError as error:
+        fail(f"the engine did not start: {_one_line(error)}", 1)
+    except EngineLostError as error:
+        fail(_one_line(error), 1)
+    except (OSError, ConnectionError) as error:
+        fail(f"{type(error).__name__}: {_one_line(error)}", 1)
+    except KeyboardInterrupt:
+        print("ended")
+
+
+def serve(options: ServeOptions, setup: EngineSetup) -> None:
+    """Serve until interrupted. Raises `EngineStartError`, and `EngineLostError` where no engine comes up again."""
+    name = options.served_name or Path(setup.model).name
+    endpoint = Endpoint(options.host, options.port, name, hash_key(options.api_key()))
+    print(f"starting {options.replicas} x {setup.model} on {setup.device}", flush=True)
+    with run_application(
+        setup, replicas=options.replicas, name=NAME, endpoint=endpoint, drain_s=options.drain_timeout_s
+    ):
+        key = f", key in {options.api_key_env}" if options.api_key() else ""
+        print(f"serving {name} at http://{options.host}:{options.port}/v1{key}", flush=True)
+        while True:
+            time.sleep(WATCH_S)
+            if (reason := failure_of(NAME)) is not None:
+                raise EngineLostError(f"the engine is lost: {reason}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,190 @@
+"""The Serve application: start it, wait until it is ready or has failed, and take it down again."""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from metamath_ray.evaluation._options import ModelOptions
+from metamath_ray.evaluation._replica import EngineStartError, HttpReplica, Replica
+from metamath_ray.evaluation._setup import Device, EngineSetup
+
+DEPLOYMENT = "engine"
+
+_POLL_S = 0.5
+_HEALTH_PERIOD_S = 5.0
+_HEALTH_TIMEOUT_S = 60.0  # a replica on a busy machine may be slow to say that it lives
+_ROOM = 4  # requests that a replica takes for each that its engine decodes: vLLM queues the rest
+_GRACE_S = 30.0  # the engine's own deadline comes first: it knows why
+_REASON = re.compile(r"EngineStartError(?:\([^)]*\))?: ?(.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an application is reached over HTTP. `key_sha256` is empty where no key is asked for."""
+
+    host: str
+    port: int
+    served_name: str
+    key_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A running application: Serve's handle, and what its first engine says of itself."""
+
+    name: str
+    handle: Any
+    engine: dict[str, Any]
+
+
+def start_ray() -> None:
+    """Connect to the cluster that RAY_ADDRESS names, or start one on this machine; nothing where Ray runs."""
+    os.environ.setdefault("RAY_AUTH_MODE", "token" if "RAY_ADDRESS" not in os.environ else "disabled")
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "120")  # 15 s is short on a busy machine
+    import ray
+    from ray import serve  # noqa: F401  # sets its logger up, which is then made quiet
+
+    if not ray.is_initialized():
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+
+
+def place_engines(options: ModelOptions, *, model: str, adapter: str) -> EngineSetup:
+    """The engines that the options ask for on this cluster; `model` and `adapter` as resolved.
+
+    `device` auto takes GPUs if there are any. Raises `ValueError` where the cluster can't hold all replicas.
+    """
+    import ray
+
+    device = options.engine.device
+    if device == "auto":
+        device = "gpu" if ray.cluster_resources().get("GPU", 0) else "cpu"
+    if options.batch_invariant and device == "cpu":
+        raise ValueError("batch_invariant works on GPUs only, and the cluster has none; give exact")
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return EngineSetup(
+        model=model,
+        adapter=adapter,
+        device=device,
+        cpus=_share_cpus(options, device, nodes),
+        tensor_parallel_size=options.tensor_parallel_size,
+        exact=options.exact,
+        batch_invariant=options.batch_invariant,
+        options=options.engine,
+    )
+
+
+def _share_cpus(options: ModelOptions, device: Device, nodes: list[dict[str, float]]) -> int:
+    """Cores of one replica: those asked for; one beside GPUs; else as many as let all replicas in."""
+    asked, replicas = options.engine.cpus_per_replica, options.replicas
+    kind = "GPU" if device == "gpu" else "CPU"
+    each = options.tensor_parallel_size if device == "gpu" else asked or options.tensor_parallel_size
+    has = [int(node.get(kind, 0)) for node in nodes]
+    if sum(number // each for number in has) < replicas:
+        raise ValueError(
+            f"replicas {replicas} need {each} {kind}s each; the nodes of the cluster have {', '.join(map(str, has))}"
+        )
+    if asked or device == "gpu":
+        return asked or 1
+    return next(cpus for cpus in range(max(has), 0, -1) if sum(number // cpus for number in has) >= replicas)
+
+
+@contextmanager
+def run_application(
+    setup: EngineSetup, *, replicas: int, name: str, endpoint: Endpoint | None = None, drain_s: float = 5.0
+) -> Iterator[Application]:
+    """The application while it is used: started and ready, and at the end drained and taken down.
+
+    Requests that run at the end have `drain_s` to come to theirs. One of the same name, such as a killed run left
+    on a shared cluster, is replaced. Raises `EngineStartError`.
+    """
+    from ray import serve
+
+    _start_serve(endpoint)
+    try:
+        target = serve.RunTarget(
+            _bind(setup, replicas=replicas, endpoint=endpoint, drain_s=drain_s),
+            name=name,
+            route_prefix="/" if endpoint else None,
+        )
+        if name in serve.status().applications:
+            serve.delete(name)
+        (handle,) = serve.run_many([target], wait_for_applications_running=False)
+        _wait_until_running(name, setup.options.start_timeout_s + _GRACE_S)
+        yield Application(name, handle, handle.describe.remote().result(timeout_s=_HEALTH_TIMEOUT_S))
+    finally:
+        serve.delete(name)
+
+
+def failure_of(name: str) -> str | None:
+    """Why an application can no more answer; None while it runs or comes back."""
+    from ray import serve
+
+    status = serve.status().applications.get(name)
+    if status is None:
+        return "the application is gone"
+    return _reason(status) if status.status == "DEPLOY_FAILED" else None
+
+
+def _start_serve(endpoint: Endpoint | None) -> None:
+    from ray import serve
+
+    if endpoint is None:
+        serve.start(proxy_location="Disabled")
+    else:
+        serve.start(
+            proxy_location="HeadOnly", http_options=serve.HTTPOptions(host=endpoint.host, port=endpoint.port)
+        )
+
+
+def _bind(setup: EngineSetup, *, replicas: int, endpoint: Endpoint | None, drain_s: float) -> Any:
+    from ray import serve
+
+    num_gpus = setup.tensor_parallel_size if setup.device == "gpu" else 0
+    deployment = serve.deployment(
+        serve.ingress()(HttpReplica) if endpoint else Replica,
+        name=DEPLOYMENT,
+        num_replicas=replicas,
+        max_ongoing_requests=setup.options.max_num_seqs * _ROOM,
+        max_constructor_retry_count=1,  # what keeps an engine from starting keeps it from starting again
+        health_check_period_s=_HEALTH_PERIOD_S,
+        health_check_timeout_s=_HEALTH_TIMEOUT_S,
+        graceful_shutdown_wait_loop_s=0.2,
+        graceful_shutdown_timeout_s=drain_s,
+        ray_actor_options={"num_cpus": setup.cpus, "num_gpus": num_gpus},
+        placement_group_bundles=[{"CPU": setup.cpus} | ({"GPU": num_gpus} if num_gpus else {})],
+        placement_group_strategy="STRICT_PACK",
+        logging_config={"log_level": "WARNING", "enable_access_log": False},
+    )
+    if endpoint is None:
+        return deployment.bind(setup)
+    return deployment.bind(setup, endpoint.served_name, endpoint.key_sha256)
+
+
+def _wait_until_running(name: str, timeout_s: float) -> None:
+    from ray import serve
+
+    deadline = time.monotonic() + timeout_s
+    while True:
+        status = serve.status().applications[name]
+        if status.status == "RUNNING":
+            return
+        if status.status in ("DEPLOY_FAILED", "UNHEALTHY"):
+            raise EngineStartError(_reason(status))
+        if time.monotonic() > deadline:
+            raise EngineStartError(f"no engine was ready after {timeout_s:.0f} s: {_reason(status)}")
+        time.sleep(_POLL_S)
+
+
+def _reason(status: Any) -> str:
+    """The engine's own words in what Serve says of an application, or all that Serve says."""
+    messages = [deployment.message for deployment in status.deployments.values()]
+    text = "\n".join([*messages, status.message])
+    reasons = _REASON.findall(text)
+    return " ".join((reasons[-1] if reasons else text).split())[:600] or str(status.status)

@@ -1,0 +1,160 @@
+"""`jobs/train_metamath.py` as a user runs it, and as a machine breaks it."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metamath_ray.training._metrics import StepMetrics, load_metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+JOB = [sys.executable, str(ROOT / "jobs" / "train_metamath.py")]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def rows_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    with path.open("w") as file:
+        for a in range(4, 160):
+            row = {
+                "query": f"What is {a} plus {a + 3}?",
+                "response": f"{a} + {a + 3} = {2 * a + 3}.\nThe answer is: {2 * a + 3}",
+            }
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+def arguments(model: Path, rows: Path, output: Path, *more: str) -> list[str]:
+    values: dict[str, Any] = {
+        "data": rows,
+        "model": model,
+        "output": output,
+        "max-length": 192,
+        "global-batch-size": 4,
+        "micro-batch-size": 1,
+        "max-steps": 30,
+        "learning-rate": 0.001,
+        "precision": "fp32",
+        "zero-stage": 2,
+        "num-workers": 2,
+        "device.cpus-per-worker": 1,
+        "checkpoint.every-steps": 4,
+    }
+    return [*JOB, *(word for name, value in values.items() for word in (f"--{name}", str(value))), *more]
+
+
+def start(command: list[str], tmp_path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        start_new_session=True,
+    )
+
+
+def finish(command: list[str], tmp_path: Path) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=280)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def wait_for_step(output: Path, step: int, job: subprocess.Popen[str]) -> None:
+    while len(load_metrics(output / "metrics.jsonl")) < step:
+        assert job.poll() is None, job.communicate()
+        time.sleep(0.02)  # for training to get there; the test's time limit ends the wait
+
+
+def training_workers(output: Path) -> list[int]:
+    """The processes that hold this run's packed rows mapped: its training workers."""
+    mapped = str(output / "data" / "packs.arrow")
+    pids = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                maps, name = (entry / "maps").read_text(), (entry / "cmdline").read_text()
+            except OSError:
+                continue
+            if mapped in maps and "RayTrainWorker" in name:
+                pids.append(int(entry.name))
+    return pids
+
+
+def learnt(output: Path) -> list[tuple[int, float, float, str]]:
+    steps: list[StepMetrics] = load_metrics(output / "metrics.jsonl")
+    return [(step.step, step.loss, step.learning_rate, step.rows_digest) for step in steps]
+
+
+def weights(output: Path) -> bytes:
+    return (output / "model" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.timeout(900)
+def test_a_run_survives_kill_9_of_a_worker_and_of_the_driver(
+    tiny_model: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    draw = random.Random(11)
+    calm, worker_killed, driver_killed = (tmp_path / name for name in ("calm", "worker", "driver"))
+    printed = finish(arguments(tiny_model, rows_file, calm), tmp_path)
+    assert printed.splitlines()[-1] == str(calm / "summary.json")
+    assert "step 30/30" in printed
+
+    job = start(arguments(tiny_model, rows_file, worker_killed), tmp_path)
+    wait_for_step(worker_killed, draw.randint(5, 20), job)
+    workers = training_workers(worker_killed)
+    assert len(workers) == 2
+    os.kill(draw.choice(workers), signal.SIGKILL)
+    out, err = job.communicate(timeout=280)
+    assert job.returncode == 0, out[-2000:] + err[-3000:]
+
+    job = start(arguments(tiny_model, rows_file, driver_killed), tmp_path)
+    wait_for_step(driver_killed, draw.randint(5, 20), job)
+    os.killpg(job.pid, signal.SIGKILL)
+    job.communicate()
+    finish(arguments(tiny_model, rows_file, driver_killed), tmp_path)
+
+    for output in (worker_killed, driver_killed):
+        assert load_metrics(output / "metrics.jsonl")[-1].attempt == 1, "it was not resumed"
+        assert learnt(output) == learnt(calm)
+        assert weights(output) == weights(calm)
+        assert json.loads((output / "summary.json").read_text())["attempts"] == 2
+    again = finish(arguments(tiny_model, rows_file, calm), tmp_path)
+    assert "step " not in again, "a finished run trains no more"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (("--model", "no/such/folder/here"), "no/such/folder/here"),
+        (("--data", "nothing.jsonl"), "nothing.jsonl"),
+        (("--global-batch-size", "5"), "multiple of num_workers x micro_batch_size = 2 x 1 = 2, got 5"),
+        (("--zero-stage", "7"), "zero_stage"),
+        (("--learning-rte", "1"), "did you mean --learning-rate?"),
+    ],
+    ids=["no-model", "no-data", "batch-does-not-divide", "bad-stage", "typo"],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    changes: tuple[str, ...], message: str, tiny_model: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    done = subprocess.run(
+        arguments(tiny_model, rows_file, output, *changes),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+    )
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert message in done.stderr
+    assert not output.exists()
