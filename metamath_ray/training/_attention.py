@@ -1,6 +1,7 @@
 """Attention for packed documents on a CPU: each document alone, so that no work goes into what is masked anyway."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -51,5 +52,5 @@ def _split(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, position_ids: torch.Tensor
 ) -> Iterator[tuple[torch.Tensor, ...]]:
     starts = [*(position_ids[0] == 0).nonzero().flatten().tolist(), position_ids.shape[1]]
-    lengths = [stop - start for start, stop in zip(starts, starts[1:], strict=False)]
-    return zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
+    lengths = [stop - start for start, stop in pairwise(starts)]
+    return zip(*(torch.split(tensor, lengths, dim=2) for tensor in (query, key, value)), strict=True)

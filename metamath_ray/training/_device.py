@@ -13,7 +13,6 @@ import torch
 
 from metamath_ray.training._options import DeviceOptions
 
-
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
 
 
@@ -65,8 +64,8 @@ def choose_kind(options: DeviceOptions) -> Literal["cpu", "gpu"]:
 def _keep_freed_memory() -> None:
     """Let glibc keep the memory of freed tensors for the next ones, instead of giving it back to the system.
 
-    Every activation is a large block: as it comes, malloc maps and unmaps each of them, and the kernel fills its pages
-    with zeros again and again, on two cores a third of the time and more.
+    Every activation is a large block: as it comes, malloc maps and unmaps each of them, and the kernel fills its
+    pages with zeros again and again.
     """
     if platform.libc_ver()[0] != "glibc":
         return

@@ -217,8 +217,13 @@ def _load_batch(worker: Worker, indices: np.ndarray) -> tuple[Batch, int]:
     packs = [worker.data[int(index)] if index != PADDING else EMPTY_PACK for index in indices]
     num_tokens = sum(len(pack.input_ids) for pack in packs)
     device = worker.device.torch_device
-    if worker.is_flat and num_tokens:
-        return collate_flat(packs, device=device), num_tokens
+    if worker.is_flat:
+        flat = (
+            collate_flat(packs, device=device)
+            if num_tokens
+            else collate([EMPTY_PACK], pad_token_id=0, device=device)
+        )
+        return flat, num_tokens
     return collate(packs, pad_token_id=worker.pad_token_id, device=device), num_tokens
 
 

@@ -114,7 +114,7 @@ def torch_dtype(precision: Precision) -> "torch.dtype":
 
 
 def choose_attention(attention: Attention, *, device: DeviceKind, precision: Precision) -> str:
-    """The implementation that `auto` stands for: ours on CPU; on GPU flash attention where it is installed, else sdpa.
+    """What `auto` stands for: ours on CPU; on GPU flash attention where it is installed, else sdpa.
 
     Raises `ValueError` where flash attention was asked for and cannot be used.
     """

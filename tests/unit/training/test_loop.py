@@ -154,15 +154,31 @@ def test_every_zero_stage_and_number_of_workers_learns_as_a_bare_loop(
         ]
 
     two, one = runs(2), runs(1)
+    partial = new_run(
+        options_for(
+            tiny_model, rows_file, zero_stage=3, num_workers=2, max_steps=None, epochs=1, global_batch_size=12
+        ),
+        tmp_path / "partial",
+    )
+    two.append(partial)
     run_workers(two, 2, tmp_path)
     run_workers(one, 1, tmp_path)
     options = options_for(tiny_model, rows_file)
     expected = bare_losses(options, PackedData.open(Path(one[0]["output"]) / "data"))
     assert len(expected) == NUM_STEPS
     assert expected[-1] < expected[0] - 0.5, "nothing was learnt, so nothing was compared"
+    check_the_partial_last_step(two.pop())
     for run in two + one:
         assert losses_of(run) == pytest.approx(expected, abs=1e-5), run["output"]
         assert all(step.grad_norm > 0 for step in steps_of(run))
+
+
+def check_the_partial_last_step(run: dict[str, Any]) -> None:
+    """An epoch that is no multiple of the global batch: the last step learns from what is left."""
+    options, data = TrainOptions.model_validate(run["options"]), PackedData.open(Path(run["output"]) / "data")
+    assert len(data) % options.global_batch_size
+    assert losses_of(run) == pytest.approx(bare_losses(options, data), abs=1e-5)
+    assert sum(step.tokens for step in steps_of(run)) == data.manifest.num_tokens
 
 
 @pytest.mark.slow

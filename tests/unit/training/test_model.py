@@ -104,8 +104,8 @@ def test_a_tokenizer_without_an_end_token_is_refused(broken_model: Path) -> None
         load_tokenizer(str(broken_model))
 
 
-def test_auto_attention_is_sdpa_where_flash_attention_cannot_run() -> None:
-    assert choose_attention("auto", device="cpu", precision="bf16") == "sdpa"
+def test_auto_attention_is_by_document_on_cpu_and_sdpa_where_flash_attention_cannot_run() -> None:
+    assert choose_attention("auto", device="cpu", precision="bf16") == "documents"
     assert choose_attention("auto", device="gpu", precision="fp32") == "sdpa"
     assert choose_attention("eager", device="cpu", precision="fp32") == "eager"
 
