@@ -218,12 +218,9 @@ def _load_batch(worker: Worker, indices: np.ndarray) -> tuple[Batch, int]:
     num_tokens = sum(len(pack.input_ids) for pack in packs)
     device = worker.device.torch_device
     if worker.is_flat:
-        flat = (
-            collate_flat(packs, device=device)
-            if num_tokens
-            else collate([EMPTY_PACK], pad_token_id=0, device=device)
-        )
-        return flat, num_tokens
+        if num_tokens:
+            return collate_flat(packs, device=device), num_tokens
+        packs = [EMPTY_PACK]  # one position of padding: every worker takes part in every pass
     return collate(packs, pad_token_id=worker.pad_token_id, device=device), num_tokens
 
 

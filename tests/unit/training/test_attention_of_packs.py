@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 LENGTHS = ([5, 1, 17, 9], [30], [3, 3], [])
 """Documents of each pack: uneven ones, one that fills its pack, some with much padding behind, a dummy pack."""
-IMPLEMENTATIONS = ["documents", "sdpa", "eager", "flash_attention_2"]
+IMPLEMENTATIONS = [name for name in get_args(Attention) if name != "auto"]
 
 
 def random_packs(vocab_size):

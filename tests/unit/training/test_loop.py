@@ -236,3 +236,31 @@ def test_another_number_of_workers_is_refused_with_the_number_to_use(
     run["options"] |= {"num_workers": 2}
     worker = start_workers([run], 2, tmp_path)[0]
     assert "go on with --num-workers 1" in worker.communicate(timeout=200)[0]
+
+
+@pytest.mark.slow
+def test_qlora_learns_the_same_under_zero_2_and_3_and_resumes_to_the_last_bit(
+    tiny_model: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    def run(name: str, stage: int) -> dict[str, Any]:
+        options = options_for(
+            tiny_model,
+            rows_file,
+            method="qlora",
+            lora={"rank": 8, "alpha": 16, "dropout": 0.1},
+            zero_stage=stage,
+            num_workers=2,
+            max_steps=9,
+            learning_rate=1e-2,
+            checkpoint={"every_steps": 3},
+        )
+        return new_run(options, tmp_path / name)
+
+    two, three, killed = run("two", 2), run("three", 3), run("killed", 3)
+    run_workers([two, three], 2, tmp_path)
+    kill_after_step([killed], tmp_path, step=5)
+    run_workers([killed], 2, tmp_path)
+    assert losses_of(two)[-1] < losses_of(two)[0] - 0.1
+    assert losses_of(three) == pytest.approx(losses_of(two), abs=1e-4)
+    assert what_was_learnt(killed) == what_was_learnt(three)
+    assert steps_of(killed)[-1].attempt == 1, "it was not resumed"
