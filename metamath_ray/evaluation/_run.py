@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from metamath_ray.evaluation._benchmarks import Benchmark, load_benchmarks
 from metamath_ray.evaluation._clients import Client, EndpointClient, HandleClient
 from metamath_ray.evaluation._dispatch import Patience, Traffic, dispatch, order_requests
 from metamath_ray.evaluation._grading import Grading
-from metamath_ray.evaluation._journal import Completion
+from metamath_ray.evaluation._journal import JOURNAL_SUFFIX, Completion
 from metamath_ray.evaluation._keys import Request, fingerprint_model, plan_requests
 from metamath_ray.evaluation._options import EvaluationOptions
 from metamath_ray.evaluation._predictions import (
+    PREDICTIONS,
     PredictionStore,
     predictions_path,
     ungraded_prediction,
@@ -113,11 +114,8 @@ class Evaluation:
         saved then, and the same run goes on from there.
         """
         started = time.monotonic()
-        config = self._options.model_dump(mode="json")
         with ExitStack() as stack:
-            folder = stack.enter_context(
-                open_run_folder(self._options.output, config, identity=_identity, option="--output")
-            )
+            folder = stack.enter_context(_open_output(self._options))
             stores = {
                 name: stack.enter_context(PredictionStore(folder, name, requests=requests))
                 for name, requests in self._plan.requests.items()
@@ -249,6 +247,17 @@ def _way_of_asking(options: EvaluationOptions) -> dict[str, str]:
         return {"engine": "server", "api": options.endpoint.api}
     mode = "exact" if options.exact else "batch-invariant" if options.batch_invariant else "batched"
     return {"mode": mode, "dtype_asked": "float32" if options.exact else options.engine.dtype}
+
+
+def _open_output(options: EvaluationOptions) -> AbstractContextManager[Path]:
+    """The output folder; while no completion is saved in it, any options may follow any others."""
+    saved = any(path.stat().st_size for path in (options.output / PREDICTIONS).glob(f"*{JOURNAL_SUFFIX}"))
+    return open_run_folder(
+        options.output,
+        options.model_dump(mode="json"),
+        identity=_identity if saved else lambda config: {},
+        option="--output",
+    )
 
 
 def _identity(config: Config) -> Config:

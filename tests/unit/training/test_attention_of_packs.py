@@ -1,4 +1,5 @@
 import importlib.util
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from metamath_ray.training import _attention
 from metamath_ray.training._attention import NEEDS_FLAT
 from metamath_ray.training._batches import IGNORED, collate, collate_flat
+from metamath_ray.training._options import Attention
 from metamath_ray.training._packed import Pack
 
 torch = pytest.importorskip("torch")
