@@ -62,7 +62,12 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser(model: type[BaseModel], prog: str, description: str) -> _Parser:
     parser = _Parser(
-        prog=prog, description=description, argument_default=argparse.SUPPRESS, allow_abbrev=False
+        prog=prog,
+        usage=f"{prog} [--config FILE.yaml] [--option value ...]",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "--config", type=Path, default=None, metavar="FILE.yaml", help="options as YAML; flags win"

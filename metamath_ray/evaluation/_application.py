@@ -4,13 +4,14 @@ import logging
 import os
 import re
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from metamath_ray.evaluation._options import ModelOptions
-from metamath_ray.evaluation._replica import EngineStartError, HttpReplica, Replica
+from metamath_ray.evaluation._replica import NAMESPACE, EngineStartError, HttpReplica, Owner, Replica
 from metamath_ray.evaluation._setup import Device, EngineSetup
 
 DEPLOYMENT = "engine"
@@ -104,12 +105,15 @@ def run_application(
     Requests that run at the end have `drain_s` to come to theirs. One of the same name, such as a killed run left
     on a shared cluster, is replaced. Raises `EngineStartError`.
     """
+    import ray
     from ray import serve
 
     _start_serve(endpoint)
+    owner = f"owner-{uuid.uuid4().hex}"
+    actor = ray.remote(num_cpus=0)(Owner).options(name=owner, namespace=NAMESPACE).remote()
     try:
         target = serve.RunTarget(
-            _bind(setup, replicas=replicas, endpoint=endpoint, drain_s=drain_s),
+            _bind(setup, owner, replicas=replicas, endpoint=endpoint, drain_s=drain_s),
             name=name,
             route_prefix="/" if endpoint else None,
         )
@@ -120,6 +124,7 @@ def run_application(
         yield Application(name, handle, handle.describe.remote().result(timeout_s=_HEALTH_TIMEOUT_S))
     finally:
         serve.delete(name)
+        ray.kill(actor)
 
 
 def failure_of(name: str) -> str | None:
@@ -143,7 +148,7 @@ def _start_serve(endpoint: Endpoint | None) -> None:
         )
 
 
-def _bind(setup: EngineSetup, *, replicas: int, endpoint: Endpoint | None, drain_s: float) -> Any:
+def _bind(setup: EngineSetup, owner: str, *, replicas: int, endpoint: Endpoint | None, drain_s: float) -> Any:
     from ray import serve
 
     num_gpus = setup.tensor_parallel_size if setup.device == "gpu" else 0
@@ -163,8 +168,8 @@ def _bind(setup: EngineSetup, *, replicas: int, endpoint: Endpoint | None, drain
         logging_config={"log_level": "WARNING", "enable_access_log": False},
     )
     if endpoint is None:
-        return deployment.bind(setup)
-    return deployment.bind(setup, endpoint.served_name, endpoint.key_sha256)
+        return deployment.bind(setup, owner)
+    return deployment.bind(setup, owner, endpoint.served_name, endpoint.key_sha256)
 
 
 def _wait_until_running(name: str, timeout_s: float) -> None:

@@ -1,5 +1,6 @@
 """A replica of the Serve application: one engine of the model, asked through the handle or over HTTP."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from metamath_ray.evaluation._journal import FAILED
 from metamath_ray.evaluation._keys import Sampling
 from metamath_ray.evaluation._reaper import MARKER
 from metamath_ray.evaluation._setup import EngineSetup, allowed_cores, engine_variables
+
+NAMESPACE = "metamath_ray"
+"""Ray's namespace of the owners."""
 
 
 class EngineStartError(RuntimeError):
@@ -37,10 +41,18 @@ class Answer:
     refusal: str = ""
 
 
-class Replica:
-    """One engine; made in a process of its own by Serve. Raises `EngineStartError`."""
+class Owner:
+    """An actor that lives exactly as long as the driver of an application does."""
 
-    def __init__(self, setup: EngineSetup) -> None:
+
+class Replica:
+    """One engine; made in a process of its own by Serve. Raises `EngineStartError`.
+
+    `owner` is the name of the `Owner`: Serve's applications outlive their drivers, this one goes with its own.
+    """
+
+    def __init__(self, setup: EngineSetup, owner: str) -> None:
+        self._owner = owner
         log = EngineLog()
         os.environ.update(engine_variables(setup, allowed_cores()))
         start_reaper()
@@ -72,8 +84,9 @@ class Replica:
         return self._vllm.describe_engine(self._engine)
 
     async def check_health(self) -> None:
-        """Serve asks every few seconds; a dead engine takes its process with it."""
+        """Serve asks every few seconds; a dead engine takes its process with it, a dead driver the application."""
         await self._engine.end_if_dead()
+        await asyncio.to_thread(delete_if_abandoned, self._owner)
 
     def __del__(self) -> None:
         if hasattr(self, "_engine"):
@@ -83,8 +96,8 @@ class Replica:
 class HttpReplica(Replica):
     """A replica that speaks OpenAI's protocol too, through vLLM's own server application."""
 
-    def __init__(self, setup: EngineSetup, served_name: str, key_sha256: str) -> None:
-        super().__init__(setup)
+    def __init__(self, setup: EngineSetup, owner: str, served_name: str, key_sha256: str) -> None:
+        super().__init__(setup, owner)
         self._setup, self._served_name, self._key_sha256 = setup, served_name, key_sha256
 
     async def __serve_build_asgi_app__(self) -> Any:
@@ -94,6 +107,17 @@ class HttpReplica(Replica):
         return await _openai_app.build(
             self._engine, self._setup, served_name=self._served_name, key_sha256=self._key_sha256
         )
+
+
+def delete_if_abandoned(owner: str) -> None:
+    """Delete the application of the replica that calls this where the owner's driver has died."""
+    import ray
+    from ray import serve
+
+    try:
+        ray.get_actor(owner, namespace=NAMESPACE)
+    except ValueError:  # no such actor any more
+        serve.delete(serve.get_replica_context().app_name, _blocking=False)
 
 
 def start_reaper() -> None:
