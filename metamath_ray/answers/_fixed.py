@@ -4,7 +4,8 @@ import re
 from dataclasses import replace
 
 from metamath_ray.answers._match import same_shape
-from metamath_ray.answers._number import parse_number
+from metamath_ray.answers._number import parse_number, write_out, write_out_signed
+from metamath_ray.answers._precise import Undecided
 from metamath_ray.answers._shape import Scalar, Shape, Words, read_scalar, read_shape
 from metamath_ray.answers._symbolic_pool import SymbolicPool
 from metamath_ray.answers._tidy import squash, tidy
@@ -27,7 +28,10 @@ MAX_LENGTH = 1_000
 
 
 def equal_cheaply(predicted: str | None, gold: str, source: AnswerStyle) -> Comparison | None:
-    """Decide by string or number; None where only the symbolic step could."""
+    """Decide by string or number; None where only the symbolic step could.
+
+    `unknown` where two values are nearer each other than the digits allowed can tell: nothing else may try.
+    """
     if predicted is None:
         return NO_ANSWER
     if predicted == gold and predicted:
@@ -47,13 +51,21 @@ def _equal_tidied(predicted: str, gold: str, source: AnswerStyle) -> Comparison 
         return NO_ANSWER
     if squash(predicted) == squash(gold):
         return SAME_STRING
+    written, gold = write_out_signed(predicted, gold), write_out_signed(gold, predicted)
+    return _equal_read(written, gold, source)
+
+
+def _equal_read(predicted: str, gold: str, source: AnswerStyle) -> Comparison | None:
     first, second = read_shape(predicted), read_shape(gold)
     if source == "gsm" and isinstance(second, Scalar):
         first = _worked_in_money(predicted) or first
         first = _number_among_words(predicted) or first
     if isinstance(second, Words | Scalar) and _ONE_LETTER.fullmatch(second.text):
         first = _choice_among_words(predicted) or first
-    verdict = same_shape(first, second)
+    try:
+        verdict = same_shape(first, second)
+    except Undecided:
+        return UNKNOWN
     if verdict is None:
         return None
     if isinstance(first, Words) or isinstance(second, Words):
@@ -125,6 +137,8 @@ def equal_symbolically(predicted: str, gold: str, pool: SymbolicPool) -> Compari
     Text that no mathematical answer contains does not get there: its strings differ, and that is the verdict.
     """
     predicted, gold = tidy(predicted), tidy(gold)
+    predicted, gold = write_out_signed(predicted, gold), write_out_signed(gold, predicted)
+    predicted, gold = write_out(predicted), write_out(gold)
     for text in (predicted, gold):
         if len(text) > _MAX_SYMBOLIC or _NOT_MATHEMATICS.search(text) or _OPEN_ROOT.search(text):
             return OTHER_STRING

@@ -7,7 +7,7 @@ from metamath_ray.answers._extract import extract_fixed
 from metamath_ray.answers._fixed import equal_cheaply, equal_symbolically
 from metamath_ray.answers._paper import equal_paper, extract_paper
 from metamath_ray.answers._symbolic_pool import SymbolicPool, default_pool
-from metamath_ray.answers._types import OTHER_STRING, AnswerStyle, Comparison, Graded, RuleSet
+from metamath_ray.answers._types import OTHER_STRING, UNKNOWN, AnswerStyle, Comparison, Graded, RuleSet
 
 
 def extract(text: str, source: AnswerStyle, *, rules: RuleSet = "fixed") -> str | None:
@@ -31,11 +31,14 @@ def equal(
 
     Most pairs take microseconds; the few that reach the symbolic step block for its time limit at most
     (2 s), so that asyncio code calls this in a thread. `symbolic=False` leaves that step out: such a
-    pair is then `incorrect`, decided by `string`.
+    pair, and one whose values are too near each other to tell (else `unknown`), is then `incorrect`,
+    decided by `string`.
     """
     if rules == "paper":
         return equal_paper(predicted, gold, source)
     comparison = equal_cheaply(predicted, gold, source)
+    if comparison == UNKNOWN and not symbolic:
+        return OTHER_STRING
     if comparison is not None or predicted is None:
         return comparison or OTHER_STRING
     return equal_symbolically(predicted, gold, default_pool()) if symbolic else OTHER_STRING

@@ -1,7 +1,7 @@
 """Tell whether two expressions are the same function, by their values at fixed points.
 
 Two different expressions of this size agree at several such points with negligible probability
-(Schwartz and Zippel for polynomials), and values are exact or carry an error bound.
+(Schwartz and Zippel for polynomials). Values are exact or carry an error bound; near-ties get more digits.
 """
 
 import zlib
@@ -9,9 +9,10 @@ from fractions import Fraction
 from functools import lru_cache
 
 from metamath_ray.answers._expression import Node
+from metamath_ray.answers._precise import Undecided, same_precisely
 from metamath_ray.answers._shape import Relation, Scalar
 from metamath_ray.answers._tidy import squash
-from metamath_ray.answers._value import NoValue, Undefined, Value, approximate, evaluate, same_value
+from metamath_ray.answers._value import NoValue, TooLarge, Undefined, Value, approximate, evaluate, same_value
 
 _CONSTANTS = frozenset({"e", "i"})
 _POINTS = (1, 2, -1)
@@ -20,7 +21,11 @@ _SIGN_CHANGED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
 
 
 def same_expression(predicted: Scalar, gold: Scalar, factor: Fraction = Fraction(1)) -> bool | None:
-    """Compare the first times the factor with the second; None where it cannot be told."""
+    """Compare the first times the factor with the second; None where it cannot be told.
+
+    Raises:
+        Undecided: the two are too near each other for the digits allowed.
+    """
     if factor == 1 and squash(predicted.text) == squash(gold.text):
         return True
     if predicted.tree is None or gold.tree is None:
@@ -47,11 +52,30 @@ def same_trees(first: Node, second: Node, names: frozenset[str]) -> bool | None:
 
 def _same_at(first: Node, second: Node, point: dict[str, Fraction]) -> bool | None:
     """Compare at a point; a constant that is not defined, `7/0`, differs from one that is."""
-    gold = evaluate(second, point)
     try:
-        return same_value(evaluate(first, point), gold)
-    except Undefined:
+        gold = evaluate(second, point)
+        value = _value_or_undefined(first, point)
+    except TooLarge:
+        return same_precisely(first, point, second, point)
+    if value is None:
         return None if point else False
+    verdict = same_value(value, gold)
+    return _decide_tie((first, point), (second, point)) if verdict is None else verdict
+
+
+def _decide_tie(first: tuple[Node, dict[str, Fraction]], second: tuple[Node, dict[str, Fraction]]) -> bool:
+    """Compare two values that floats cannot tell apart; beyond our limits nothing else could either."""
+    try:
+        return same_precisely(*first, *second)
+    except NoValue as error:
+        raise Undecided(str(error)) from error
+
+
+def _value_or_undefined(tree: Node, point: dict[str, Fraction]) -> Value | None:
+    try:
+        return evaluate(tree, point)
+    except Undefined:
+        return None
 
 
 def variables_of(tree: Node) -> frozenset[str]:
@@ -124,16 +148,15 @@ def _difference(relation: Relation) -> Node:
 def _constant_ratio(first: Node, second: Node) -> float | bool | None:
     """Give the constant quotient of two trees, False where it is not constant, None where it is open."""
     names = variables_of(first) | variables_of(second)
-    ratios: list[Value] = []
-    for seed in (1, 2, 3):
-        point = point_for(names, seed)
-        try:
-            ratios.append(evaluate(("div", first, second), point))
-        except NoValue:
-            return None
-    for ratio in ratios[1:]:
-        verdict = same_value(ratio, ratios[0])
-        if verdict is not True:
-            return verdict
-    value = approximate(ratios[0]).value
-    return None if value == 0 or abs(value.imag) > 1e-9 else value.real
+    ratio: Node = ("div", first, second)
+    here, *others = (point_for(names, seed) for seed in (1, 2, 3))
+    try:
+        value = evaluate(ratio, here)
+        for point in others:
+            verdict = same_value(evaluate(ratio, point), value)
+            if not (_decide_tie((ratio, point), (ratio, here)) if verdict is None else verdict):
+                return False
+        number = approximate(value).value
+    except NoValue:
+        return None
+    return None if number == 0 or abs(number.imag) > 1e-9 else number.real

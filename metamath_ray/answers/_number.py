@@ -1,6 +1,7 @@
 """Plain numbers, exactly: integers, decimals, fractions, separators, currency."""
 
 import re
+from decimal import Decimal
 from fractions import Fraction
 
 MAX_DIGITS = 400
@@ -11,6 +12,9 @@ _NUMBER = re.compile(
     re.ASCII,
 )  # possessive: hundreds of spaces shared out among five greedy runs take minutes
 _SCIENTIFIC = re.compile(r"([-+]?\d+(?:\.\d+)?)(?:[eE]\+?(-?\d{1,3}))", re.ASCII)
+_SCIENTIFIC_WITHIN = re.compile(r"(?<![\w.\\])(?:\d+(?:\.\d+)?|\.\d+)[eE]\d{1,3}(?![\d_]|\.\d)", re.ASCII)
+_SIGNED_POWER = re.compile(r"[-+]?(\d+(?:\.\d+)?)[eE][-+]\d{1,3}", re.ASCII)
+_LONE_E = re.compile(r"(?<![A-Za-z\\])[eE](?![A-Za-z])")
 
 
 def parse_number(text: str) -> int | Fraction | None:
@@ -46,3 +50,25 @@ def _scientific(text: str) -> Fraction | None:
     if match is None:
         return None
     return Fraction(match[1]) * Fraction(10) ** int(match[2])
+
+
+def write_out(text: str) -> str:
+    """Write every `2e3` of a text as 2000: a computer algebra system reads it as 2 times e times 3."""
+    if "e" not in text and "E" not in text:
+        return text
+    return _SCIENTIFIC_WITHIN.sub(lambda match: _digits(match[0]), text)
+
+
+def write_out_signed(text: str, other: str) -> str:
+    """Write `2e-3` as 0.002, unless it can be `2e - 3`: the answer beside it has an e of its own.
+
+    `1e-3` and `2.5e-3` can not be.
+    """
+    match = _SIGNED_POWER.fullmatch(text)
+    if match is None or (match[1] != "1" and "." not in match[1] and _LONE_E.search(other)):
+        return text
+    return _digits(text)
+
+
+def _digits(text: str) -> str:
+    return format(Decimal(text), "f")

@@ -93,7 +93,7 @@ def _load_math_verify() -> Any:
         first, second = read(predicted), read(gold)
         if not first or not second:
             return "unreadable"
-        same = verify(second, first, float_rounding=12, timeout_seconds=None)
+        same = verify(second, first, float_rounding=12, numeric_precision=60, timeout_seconds=None)
         return "correct" if same else "incorrect"
 
     compare("x+1", "1+x")  # the first parse builds tables: it belongs to the start, not to a pair's time

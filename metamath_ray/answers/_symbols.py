@@ -4,7 +4,7 @@ import re
 
 MAX_LENGTH = 600
 _TOKEN = re.compile(
-    r"\s*(?:(\d+(?:\.\d+|\.(?=\\overline))?|\.\d+)|(\\[A-Za-z]+)|(?<![A-Za-z])(sqrt|pi|sin|cos|tan|ln|log|infinity|inf|oo)(?![A-Za-z])"
+    r"\s*(?:((?:\d+(?:\.\d+)?|\.\d+)[eE]\d{1,3}(?!\d)|\d+(?:\.\d+|\.(?=\\overline))?|\.\d+)|(\\[A-Za-z]+)|(?<![A-Za-z])(sqrt|pi|sin|cos|tan|ln|log|infinity|inf|oo)(?![A-Za-z])"
     r"|([A-Za-z])|(\*\*|[-+*/^_()\[\]{}|!']))",
     re.ASCII,
 )
@@ -17,7 +17,7 @@ class NotAnExpression(ValueError):  # noqa: N818 - a condition of the input, not
 
 
 def split_symbols(text: str) -> list[str]:
-    """Give the symbols in order; plain `sqrt`, `pi`, `sin` become commands, `**` becomes `^`.
+    """Give the symbols in order; `2e3` is one number; plain `sqrt`, `pi`, `sin` become commands, `**` becomes `^`.
 
     Raises:
         NotAnExpression: too long, or a character that no expression has.

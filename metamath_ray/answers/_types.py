@@ -10,7 +10,7 @@ AnswerStyle = Literal["gsm", "math"]
 """How answers are written: GSM8K's plain numbers or MATH's LaTeX (`Problem.style`)."""
 
 AnswerVerdict = Literal["correct", "incorrect", "no_answer", "unknown"]
-"""`unknown`: the symbolic step ran out of time or memory; never counted as correct."""
+"""`unknown`: the symbolic step ran out of time or memory, or digits to tell two values; never counted correct."""
 
 DecidedBy = Literal["none", "string", "number", "symbolic"]
 """The step that settled a verdict; `none` where nothing was compared, or nothing could settle it."""

@@ -1,13 +1,13 @@
 """Values of expression trees: exact where they are rational, else complex with an error bound.
 
-Two values that differ by less than their bounds are the same, by far more are not; between the two
-nobody knows, and `None` says so.
+Two inexact values that differ by far more than their bounds are two; where they do not, floats cannot
+tell, and `None` says so: `_precise` then decides.
 """
 
 import cmath
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,11 +17,14 @@ _EPSILON = sys.float_info.epsilon
 _MAX_BITS = 20_000
 _MAX_EXPONENT = 20_000
 _MAX_FACTORIAL = 2_080  # beyond, the bits are too many
-_LONG_DENOMINATOR = 10**11
 
 
 class NoValue(ValueError):  # noqa: N818 - a condition of the input, not a fault of ours
     """The tree has no value that can be computed safely: overflow, too large, ambiguous."""
+
+
+class TooLarge(NoValue):
+    """The value, or one on the way to it, is beyond all floats."""
 
 
 class Undefined(NoValue):
@@ -44,6 +47,7 @@ def evaluate(node: Node, variables: Mapping[str, Fraction]) -> Value:
 
     Raises:
         Undefined: it divides by zero.
+        TooLarge: a float on the way overflows.
         NoValue: it is too large to compute, or has more than one reading.
     """
     try:
@@ -51,23 +55,30 @@ def evaluate(node: Node, variables: Mapping[str, Fraction]) -> Value:
     except ZeroDivisionError as error:
         raise Undefined(str(error)) from error
     except OverflowError as error:
-        raise NoValue(str(error)) from error
+        raise TooLarge(str(error)) from error
+
+
+def apply_exactly(operation: str, operands: Sequence[Fraction]) -> Fraction | None:
+    """Give an operation's rational value; None where it is irrational, or not found to be rational.
+
+    Raises as `evaluate` does, ZeroDivisionError and OverflowError as they come.
+    """
+    value = _bounded(_OPERATIONS[operation](*operands))
+    return value if isinstance(value, Fraction) else None
 
 
 def same_value(first: Value, second: Value) -> bool | None:
-    """Tell whether two values are equal; None where rounding leaves it open."""
+    """Tell whether two values are equal; None where one is inexact and floats cannot tell them apart."""
     if isinstance(first, Fraction) and isinstance(second, Fraction):
         return first == second
     try:
         a, b = approximate(first), approximate(second)
-    except NoValue:
+    except TooLarge:
         return False  # a rational beyond all floats against a value that is one
     difference, size = abs(a.value - b.value), max(abs(a.value), abs(b.value))
     bound = 16 * (a.error + b.error) + 4 * _EPSILON * size
     if not math.isfinite(bound) or not math.isfinite(difference) or bound > 1e-5 * max(size, 1e-5):
         return None
-    if difference <= bound:
-        return not (_long_decimal(first) or _long_decimal(second))
     return False if difference > 1e5 * bound else None
 
 
@@ -78,17 +89,8 @@ def approximate(value: Value) -> Approximate:
     try:
         number = float(value)
     except OverflowError as error:
-        raise NoValue("too large for a float") from error
+        raise TooLarge("too large for a float") from error
     return Approximate(complex(number), 0.0 if value.denominator == 1 else abs(number) * _EPSILON)
-
-
-def _long_decimal(value: Value) -> bool:
-    """Tell whether a value can only be a rounded one beside an inexact other: `3.141592653589793`."""
-    return (
-        isinstance(value, Fraction)
-        and value.denominator > _LONG_DENOMINATOR
-        and pow(10, value.denominator.bit_length(), value.denominator) == 0
-    )
 
 
 def _evaluate(node: Node, variables: Mapping[str, Fraction]) -> Value:
@@ -125,7 +127,7 @@ def _bounded(value: Value) -> Value:
         if value.numerator.bit_length() + value.denominator.bit_length() > _MAX_BITS:
             raise NoValue("too large")
     elif not (cmath.isfinite(value.value) and math.isfinite(value.error)):
-        raise NoValue("not finite")
+        raise TooLarge("not finite")
     return value
 
 

@@ -48,7 +48,11 @@ def restore_checkpoint(engine: Any, session: Session, expected: Cursor) -> int:
             return 0
         cursor = Cursor(**json.loads((folder / _CURSOR).read_text(encoding="utf-8")))
         _check(cursor, expected)
-        path, _ = engine.load_checkpoint(str(folder), tag=_TAG, load_lr_scheduler_states=False)
+        # a frozen 4-bit base leaves its quantisation constants in the state; they are there already
+        is_whole = all(parameter.requires_grad for parameter in engine.module.parameters())
+        path, _ = engine.load_checkpoint(
+            str(folder), tag=_TAG, load_module_strict=is_whole, load_lr_scheduler_states=False
+        )
         if path is None:
             raise CannotResumeError(f"DeepSpeed can't read the checkpoint in {folder}")
         restore_rng(torch.load(folder / f"random-{session.rank}.pt", weights_only=True))

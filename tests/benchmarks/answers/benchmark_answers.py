@@ -7,7 +7,7 @@ of pair, and every disagreement; accuracy of both on the golden cases; pairs a s
 
 Expect: no gold empty but two that were published so (`problems` gives them 0), none unequal to itself but six
 GSM8K golds with two separators under paper rules; on 6,000 pairs of seed 3 the 15 disagreements that
-`disagreements.md` explains; 100 % against 82 % of the golden cases; 35 to 60 times math-verify and 120,000 to
+`disagreements.md` explains; 100 % against 80 % of the golden cases; 35 to 60 times math-verify and 120,000 to
 170,000 GSM8K pairs a second, of CPU time.
 """
 

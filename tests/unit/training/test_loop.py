@@ -156,7 +156,7 @@ def test_every_zero_stage_and_number_of_workers_learns_as_a_bare_loop(
     two, one = runs(2), runs(1)
     partial = new_run(
         options_for(
-            tiny_model, rows_file, zero_stage=3, num_workers=2, max_steps=None, epochs=1, global_batch_size=12
+            tiny_model, rows_file, zero_stage=3, num_workers=2, max_steps=None, epochs=1, global_batch_size=16
         ),
         tmp_path / "partial",
     )
