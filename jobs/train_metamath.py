@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
             prog="train_metamath.py",
             description=__doc__ or "",
             defaults=training.recipe_defaults,
-        )
+        ).with_absolute_paths()
         if options.plan:
             print("\n".join(training.describe_plan(options)))
             return

@@ -3,6 +3,8 @@
 import logging
 import os
 import re
+import signal
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -52,7 +54,10 @@ def start_ray() -> None:
     from ray import serve  # noqa: F401  # sets its logger up, which is then made quiet
 
     if not ray.is_initialized():
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own prints a stack and aborts
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
 
 
@@ -145,6 +150,18 @@ def _start_serve(endpoint: Endpoint | None) -> None:
     else:
         serve.start(
             proxy_location="HeadOnly", http_options=serve.HTTPOptions(host=endpoint.host, port=endpoint.port)
+        )
+        _check_listens_there(endpoint)
+
+
+def _check_listens_there(endpoint: Endpoint) -> None:
+    """Raise `ValueError` where Serve ran on this cluster already, and keeps the address that it was started with."""
+    from ray.serve.context import _get_global_client  # no public way to ask
+
+    has = _get_global_client().http_config
+    if (has.host, has.port) != (endpoint.host, endpoint.port):
+        raise ValueError(
+            f"Ray Serve runs on this cluster already and listens on {has.host}:{has.port}: give that host and port"
         )
 
 

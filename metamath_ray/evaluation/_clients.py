@@ -33,6 +33,9 @@ class BadEndpointError(ValueError):
 class Client(Protocol):
     """Asks for completions; may be asked for many at a time."""
 
+    async def check(self) -> str:
+        """The name of the model that will be asked; comes before the first `ask`. Raises `BadEndpointError`."""
+
     async def ask(self, request: Request) -> Answer:
         """One attempt. Raises `AttemptFailedError`, and `EngineLostError` or `BadEndpointError` for good."""
 
@@ -45,6 +48,10 @@ class HandleClient:
 
     def __init__(self, name: str, handle: Any) -> None:
         self._name, self._handle = name, handle
+
+    async def check(self) -> str:
+        """The application is known to run."""
+        return self._name
 
     async def ask(self, request: Request) -> Answer:
         """One attempt; a new request to the engine each time."""

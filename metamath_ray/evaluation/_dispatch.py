@@ -15,6 +15,9 @@ from metamath_ray.evaluation._replica import Answer
 
 logger = logging.getLogger(__name__)
 
+Keep = Callable[[Sequence[tuple[Request, Completion]]], None]
+"""What takes completions as they arrive."""
+
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
 
@@ -55,7 +58,7 @@ async def dispatch(
     *,
     max_in_flight: int,
     patience: Patience,
-    keep: Callable[[Sequence[tuple[Request, Completion]]], None],
+    keep: Keep,
     traffic: Traffic,
 ) -> None:
     """Ask for every completion in the order given; returns when all are kept.
@@ -79,15 +82,12 @@ async def dispatch(
     finally:
         for task in askers:
             task.cancel()
-        await asyncio.gather(*askers, return_exceptions=True)
+        await asyncio.gather(all_asked, *askers, return_exceptions=True)
         arrived.put_nowait(None)
         await keeper
 
 
-async def _keep_arrived(
-    arrived: "asyncio.Queue[tuple[Request, Completion] | None]",
-    keep: Callable[[Sequence[tuple[Request, Completion]]], None],
-) -> None:
+async def _keep_arrived(arrived: "asyncio.Queue[tuple[Request, Completion] | None]", keep: Keep) -> None:
     """Hand over what has arrived, all of it at once, until a None says that nothing more will."""
     while True:
         items = [await arrived.get()]

@@ -52,7 +52,7 @@ class Replica:
     """
 
     def __init__(self, setup: EngineSetup, owner: str) -> None:
-        self._owner = owner
+        self._owner, self._is_warm = owner, False
         log = EngineLog()
         os.environ.update(engine_variables(setup, allowed_cores()))
         start_reaper()
@@ -84,7 +84,15 @@ class Replica:
         return self._vllm.describe_engine(self._engine)
 
     async def check_health(self) -> None:
-        """Serve asks every few seconds; a dead engine takes its process with it, a dead driver the application."""
+        """Serve asks every few seconds; a dead engine takes its process with it, a dead driver the application.
+
+        Serve asks once before the replica counts as ready: then a first token must come out.
+        """
+        if not self._is_warm:
+            first = await self.generate("1", Sampling(0.0, 1.0, 1, ()))
+            if first.finish_reason == FAILED:
+                raise EngineStartError(f"the engine refuses a prompt of one token: {first.refusal}")
+            self._is_warm = True
         await self._engine.end_if_dead()
         await asyncio.to_thread(delete_if_abandoned, self._owner)
 

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from metamath_ray.evaluation._application import place_engines, run_application, start_ray
 from metamath_ray.evaluation._benchmarks import Benchmark, load_benchmarks
 from metamath_ray.evaluation._clients import Client, EndpointClient, HandleClient
-from metamath_ray.evaluation._dispatch import Patience, Traffic, dispatch, order_requests
+from metamath_ray.evaluation._dispatch import Keep, Patience, Traffic, dispatch, order_requests
 from metamath_ray.evaluation._grading import Grading
 from metamath_ray.evaluation._journal import JOURNAL_SUFFIX, Completion
 from metamath_ray.evaluation._keys import Request, fingerprint_model, plan_requests
@@ -174,11 +173,12 @@ class Evaluation:
             asyncio.run(self._dispatch(missing, client, keep))
             self._timings["asking"] = time.monotonic() - self._asking_since
 
-    async def _dispatch(self, missing: Sequence[Request], client: Client, keep: Any) -> None:
+    async def _dispatch(self, missing: Sequence[Request], client: Client, keep: Keep) -> None:
         options = self._options
         own = options.replicas * options.engine.max_num_seqs * _IN_FLIGHT_PER_SEQUENCE
         default = _IN_FLIGHT_TO_A_SERVER if options.base_url else own
         try:
+            await client.check()
             await dispatch(
                 missing,
                 client,

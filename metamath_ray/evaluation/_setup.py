@@ -98,7 +98,9 @@ def engine_variables(setup: EngineSetup, cores: Iterable[int]) -> dict[str, str]
     """The environment of an engine on a node where this process may use these cores.
 
     An engine that has the whole node is bound to all its cores: vLLM would leave one to its scheduler, half of a
-    machine of two. Engines that share a node are not bound, the system spreads them.
+    machine of two. Engines that share a node are not bound, the system spreads them. An engine of one rank computes
+    in its core's own process; vLLM by default puts a worker beside it and spins on shared memory between the two
+    (32 GSM8K problems on two busy cores, one run each: 53 tokens/s against 21).
     """
     variables = {
         "VLLM_ENGINE_READY_TIMEOUT_S": str(max(1, int(setup.options.start_timeout_s))),
@@ -115,6 +117,10 @@ def engine_variables(setup: EngineSetup, cores: Iterable[int]) -> dict[str, str]
     variables["VLLM_CPU_NUM_OF_RESERVED_CPU"] = "0"
     whole = setup.cpus >= len(cores) >= num_ranks
     variables["VLLM_CPU_OMP_THREADS_BIND"] = _share_out(cores, num_ranks) if whole else "nobind"
+    if num_ranks == 1:
+        variables["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        if whole:
+            variables["GOMP_CPU_AFFINITY"] = " ".join(map(str, cores))
     return variables
 
 

@@ -85,7 +85,7 @@ class TrainingSummary(_Record):
     peak_memory_bytes: int
     attempts: int
     output_model: str | None = None
-    versions: dict[str, str] = {}
+    versions: dict[str, str | None] = {}
     metamath_ray_version: str = ""
 
 

@@ -1,7 +1,7 @@
 """A checkpoint: DeepSpeed's shards, each worker's random state, and the step to go on with."""
 
 import json
-import tempfile
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,25 +23,34 @@ class Cursor:
     step: int
     num_workers: int
     data_key: str
+    identity: str = ""
+    """Digest of the options that decide the weights; checkpoints of before it have none."""
 
 
-def save_checkpoint(engine: Any, session: Session, cursor: Cursor, metrics: dict[str, Any]) -> None:
-    """Keep the whole state after `cursor.step` steps; returns when it is committed. All workers call it."""
-    with tempfile.TemporaryDirectory(prefix="checkpoint-") as name:
-        folder = Path(name)
-        (folder / _TAG).mkdir()  # DeepSpeed makes it on worker 0 alone
-        engine.save_checkpoint(name, tag=_TAG, save_latest=False, exclude_frozen_parameters=True)
+def save_checkpoint(
+    engine: Any, session: Session, cursor: Cursor, metrics: dict[str, Any], *, staging: Path
+) -> None:
+    """Keep the whole state after `cursor.step` steps; returns when it is committed. All workers call it.
+
+    `staging` is this worker's own folder for what it writes until then.
+    """
+    folder = staging / "checkpoint"
+    try:
+        (folder / _TAG).mkdir(parents=True)  # DeepSpeed makes it on worker 0 alone
+        engine.save_checkpoint(str(folder), tag=_TAG, save_latest=False, exclude_frozen_parameters=True)
         torch.save(rng_state(), folder / f"random-{session.rank}.pt")
         if session.rank == 0:
             (folder / _CURSOR).write_text(json.dumps(asdict(cursor)), encoding="utf-8")
         session.keep(folder, metrics)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def restore_checkpoint(engine: Any, session: Session, expected: Cursor) -> int:
     """Put engine and generators where the newest checkpoint was taken; gives its step, 0 where there is none.
 
     `expected` is this run's cursor; its step does not matter. Raises `CannotResumeError` where the checkpoint is of
-    other data or another number of workers.
+    other data, other options or another number of workers.
     """
     with session.newest_checkpoint() as folder:
         if folder is None:
@@ -62,6 +71,11 @@ def restore_checkpoint(engine: Any, session: Session, expected: Cursor) -> int:
 def _check(found: Cursor, expected: Cursor) -> None:
     if found.data_key != expected.data_key:
         raise CannotResumeError("the newest checkpoint was trained on other data; name another --output")
+    if found.identity not in ("", expected.identity):
+        raise CannotResumeError(
+            "the newest checkpoint is of a run with other options; name another --output, or another "
+            "--checkpoint.storage if that holds what isn't this run's"
+        )
     if found.num_workers != expected.num_workers:
         raise CannotResumeError(
             f"the newest checkpoint was written by {found.num_workers} workers, this run has "

@@ -7,33 +7,23 @@ import torch
 from torch import nn
 
 from metamath_ray.training._device import Device
+from metamath_ray.training._optimizer import choose_optimizer
 from metamath_ray.training._options import TrainOptions
 
 
 def deepspeed_config(options: TrainOptions, device: Device) -> dict[str, Any]:
-    """DeepSpeed's configuration; on CPU its optimizer is PyTorch's, on GPU its fused one."""
-    config: dict[str, Any] = {
+    """DeepSpeed's configuration; it makes the optimizer too, PyTorch's as well."""
+    return {
         "train_micro_batch_size_per_gpu": options.micro_batch_size,
         "gradient_accumulation_steps": options.accumulation_steps,
         "gradient_clipping": options.max_grad_norm,
         "bf16": {"enabled": options.precision == "bf16"},
-        "optimizer": {
-            "type": "AdamW",
-            "params": {
-                "lr": options.learning_rate,
-                "betas": [options.adam_beta1, options.adam_beta2],
-                "eps": options.adam_epsilon,
-                "weight_decay": options.weight_decay,
-            }
-            | ({"torch_adam": True} if device.kind == "cpu" else {}),
-        },
+        "optimizer": {"type": "AdamW", "params": _adam(options, device)},
         "zero_optimization": _zero(options, device),
         # without ZeRO DeepSpeed accumulates in the weights' own type, and refuses another
         "data_types": {"grad_accum_dtype": "fp32" if options.zero_stage else options.precision},
-        "zero_allow_untested_optimizer": True,
         "steps_per_print": 2**31 - 1,  # we write our own log
     }
-    return config
 
 
 def open_engine(model: nn.Module, options: TrainOptions, device: Device) -> Any:
@@ -78,14 +68,24 @@ def set_learning_rate(engine: Any, rate: float) -> None:
         group["lr"] = rate
 
 
+def _adam(options: TrainOptions, device: Device) -> dict[str, Any]:
+    adam: dict[str, Any] = {
+        "lr": options.learning_rate,
+        "betas": [options.adam_beta1, options.adam_beta2],
+        "eps": options.adam_epsilon,
+        "weight_decay": options.weight_decay,
+    }
+    if choose_optimizer(options, device=device.kind) == "deepspeed":
+        return adam  # FusedAdam, or CPUAdam for offload
+    return adam | {"torch_adam": True} | ({"fused": True} if device.kind == "gpu" else {})
+
+
 def _zero(options: TrainOptions, device: Device) -> dict[str, Any]:
     zero: dict[str, Any] = {"stage": options.zero_stage, "overlap_comm": device.kind == "gpu"}
     if options.device.offload_optimizer != "none":
         zero["offload_optimizer"] = _offload(options.device.offload_optimizer, options)
-    if options.zero_stage == 3:
-        zero["stage3_gather_16bit_weights_on_model_save"] = True
-        if options.device.offload_parameters != "none":
-            zero["offload_param"] = _offload(options.device.offload_parameters, options)
+    if options.zero_stage == 3 and options.device.offload_parameters != "none":
+        zero["offload_param"] = _offload(options.device.offload_parameters, options)
     return zero
 
 

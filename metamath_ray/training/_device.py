@@ -5,6 +5,7 @@ import os
 import platform
 import random
 import resource
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,9 +56,12 @@ def open_device(options: DeviceOptions, *, local_rank: int, num_threads: int) ->
 
 
 def choose_kind(options: DeviceOptions) -> Literal["cpu", "gpu"]:
-    """What `auto` means on this machine."""
+    """What `auto` means: in the Ray cluster where there is one, else on this machine. Workers are told."""
     if options.kind != "auto":
         return options.kind
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        return "gpu" if ray.cluster_resources().get("GPU", 0) > 0 else "cpu"
     return "gpu" if torch.cuda.is_available() else "cpu"
 
 

@@ -32,7 +32,10 @@ def export_model(
     tensors as the `PeftModel` names them; on the CPU. `record` is what the run measured (the keys of
     `summary.json`): it goes into `training_record.json` and the model card. Each folder holds safetensors of
     the type that was trained, tokenizer without chat template, `README.md` and `training_record.json`; `model`
-    of qlora is the de-quantised base with the adapter added, complete without bitsandbytes.
+    of qlora is the de-quantised base with the adapter added, complete without bitsandbytes. Trained in fp32, its
+    logits are the trained model's within 0.02. Trained in bf16 it is saved in bf16, whose rounding moves them by 2 to
+    4 % of what training did (SmolLM2-135M, 5 steps: mean 0.07, at most 0.84, after changes of mean 3.3, at most 29;
+    why, see `_quantize`). The adapter is exactly what was trained.
 
     A folder appears whole or not at all, in place of one that was there. Raises `ExportError` where tensors are
     missing, or are left over.

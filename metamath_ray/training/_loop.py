@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,15 @@ from metamath_ray.training._deepspeed import (
     set_learning_rate,
 )
 from metamath_ray.training._device import Device, open_device, seed_everything
+from metamath_ray.training._errors import CannotGoOnError, CannotResumeError
 from metamath_ray.training._loss import ResponseLoss
-from metamath_ray.training._metrics import MetricsLog, StepMetrics
+from metamath_ray.training._metrics import MetricsLog, StepMetrics, load_metrics
 from metamath_ray.training._model import load_student, load_tokenizer
 from metamath_ray.training._options import TrainOptions
 from metamath_ray.training._packed import Pack, PackedData
 from metamath_ray.training._schedule import PADDING, StepPlan, learning_rate, share_of_worker
 from metamath_ray.training._session import Session
+from metamath_ray.training._storage import open_staging
 from metamath_ray.training._utilisation import Utilisation
 from metamath_ray.training._watch import Watchers
 
@@ -53,21 +56,29 @@ class Worker:
     utilisation: Utilisation | None
     is_flat: bool
     """The attention wants a micro-batch as one sequence without padding."""
+    staging: Path
 
-    @property
-    def cursor(self) -> Cursor:
-        """This run's cursor before its first step."""
-        return Cursor(step=0, num_workers=self.session.num_workers, data_key=self.data.key)
+    def cursor(self, step: int) -> Cursor:
+        """This run's cursor after so many steps."""
+        return Cursor(
+            step=step,
+            num_workers=self.session.num_workers,
+            data_key=self.data.key,
+            identity=self.options.identity_digest(),
+        )
 
 
 def train_loop(session: Session, options: TrainOptions, output: Path, export: Export) -> None:
     """Train to the last step, from the newest checkpoint if there is one; then `export` the weights on worker 0.
 
     torch.distributed may be initialised already. `output/data` holds the packed rows; worker 0 writes
-    `output/metrics.jsonl` and what the watchers write.
+    `output/metrics.jsonl` and what the watchers write. Raises `CannotResumeError` on all workers alike where the
+    checkpoint doesn't fit, `CannotGoOnError` on all where the loss is no number any more.
     """
     worker = open_worker(session, options, output)
-    step = restore_checkpoint(worker.engine, session, worker.cursor)
+    step = restore_checkpoint(worker.engine, session, worker.cursor(0))
+    if step == 0:
+        _refuse_lost_checkpoints(options, output)
     if session.rank == 0:
         with MetricsLog(output / "metrics.jsonl") as log, Watchers(options, output, step) as watchers:
             log.cut_after(step)
@@ -83,14 +94,13 @@ def train_loop(session: Session, options: TrainOptions, output: Path, export: Ex
     weights = gather_weights(worker)
     if session.rank == 0:
         export(weights)
-    distributed.barrier()
 
 
 def open_worker(session: Session, options: TrainOptions, output: Path) -> Worker:
     """Load data and model, and set up DeepSpeed, on this worker."""
     threads = options.device.cpus_per_worker or max((os.cpu_count() or 1) // session.num_workers, 1)
     device = open_device(options.device, local_rank=session.local_rank, num_threads=threads)
-    _init_distributed(session, device)
+    _init_distributed(session, device, timeout=timedelta(minutes=options.device.timeout_minutes))
     disable_progress_bar()  # type: ignore[no-untyped-call]  # of the loading of weights
     seed_everything(options.seed)  # the same on all workers: so are new weights (LoRA's)
     data = PackedData.open(output / "data")
@@ -114,19 +124,26 @@ def open_worker(session: Session, options: TrainOptions, output: Path) -> Worker
         pad_token_id=int(pad),
         utilisation=Utilisation.make(options, data, device.name()),
         is_flat=student.config._attn_implementation in NEEDS_FLAT,
+        staging=open_staging(output, session.rank),
     )
 
 
 def run_steps(worker: Worker, start: int, attempt: int, record: Callable[[StepMetrics], None]) -> None:
-    """Train steps `start`, `start` + 1, … and keep checkpoints; after the last step always."""
+    """Train steps `start`, `start` + 1, … and keep checkpoints; after the last step always.
+
+    Raises `CannotGoOnError` after a step whose loss or gradients are not finite; it is recorded, not kept.
+    """
     last_kept = time.monotonic()
     for step in range(start, worker.plan.num_steps):
         metrics = train_step(worker, step, attempt)
         record(metrics)
+        _check_finite(metrics)
         done = step + 1
         if done == worker.plan.num_steps or _checkpoint_due(worker, done, last_kept):
-            cursor = Cursor(done, worker.session.num_workers, worker.data.key)
-            save_checkpoint(worker.engine, worker.session, cursor, {"step": done, "loss": metrics.loss})
+            figures = {"step": done, "loss": metrics.loss}
+            save_checkpoint(
+                worker.engine, worker.session, worker.cursor(done), figures, staging=worker.staging
+            )
             last_kept = time.monotonic()
 
 
@@ -196,14 +213,36 @@ def gather_weights(worker: Worker) -> dict[str, torch.Tensor]:
     return weights
 
 
-def _init_distributed(session: Session, device: Device) -> None:
+def _refuse_lost_checkpoints(options: TrainOptions, output: Path) -> None:
+    """A step after the first checkpoint's is only taken once that is kept: it is there, but not where we look."""
+    steps = load_metrics(output / "metrics.jsonl")
+    if steps and steps[-1].step > options.checkpoint.every_steps:
+        place = options.checkpoint.storage or output / "checkpoints"
+        raise CannotResumeError(
+            f"{output} has done {steps[-1].step} steps, but there is no checkpoint of it in {place}; give the "
+            "--checkpoint.storage that it was started with, or name another --output"
+        )
+
+
+def _init_distributed(session: Session, device: Device, *, timeout: timedelta) -> None:
+    """Join the other workers; a group that Ray Train has made is kept, with its own timeout."""
     import deepspeed
 
     deepspeed.init_distributed(
         dist_backend=device.backend,
+        timeout=timeout,
         auto_mpi_discovery=False,
         rank=session.rank,
         world_size=session.num_workers,
+    )
+
+
+def _check_finite(metrics: StepMetrics) -> None:
+    if math.isfinite(metrics.loss) and math.isfinite(metrics.grad_norm):
+        return
+    raise CannotGoOnError(
+        f"step {metrics.step} has loss {metrics.loss} and gradient norm {metrics.grad_norm}: training diverged; "
+        "lower --learning-rate, or look at the rows of that step, and name another --output"
     )
 
 

@@ -41,14 +41,24 @@ class _Head(nn.Module):
         self.fused = fused
 
     def forward(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        if self.fused:
-            from liger_kernel.ops.fused_linear_cross_entropy import LigerFusedLinearCrossEntropyFunction
-
-            loss: torch.Tensor = LigerFusedLinearCrossEntropyFunction.apply(
-                hidden, self.weight, targets, None, None, IGNORED, 0.0, 0.0, "sum"
-            )[0]
-            return loss.float()
+        if self.fused and len(targets):  # Liger divides by the number of targets
+            return _liger_cross_entropy(hidden, self.weight, targets)
         return linear_cross_entropy(hidden, self.weight, targets, chunk_tokens=self.chunk_tokens)
+
+
+def _liger_cross_entropy(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Liger's kernel, adding up the weight's gradient in fp32 over its chunks."""
+    from liger_kernel.transformers.functional import liger_fused_linear_cross_entropy
+
+    loss: torch.Tensor = liger_fused_linear_cross_entropy(
+        input=hidden,
+        weight=weight,
+        target=targets,
+        ignore_index=IGNORED,
+        reduction="sum",
+        accum_dtype=torch.float32,
+    )
+    return loss.float()
 
 
 def linear_cross_entropy(

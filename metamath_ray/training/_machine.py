@@ -86,23 +86,66 @@ def check_machine(
 def check_cluster(options: TrainOptions) -> Iterator[str]:
     """What the running Ray cluster lacks: without it, Ray Train would wait for ever."""
     ray = sys.modules["ray"]
-    has = ray.cluster_resources()
     from metamath_ray.training._device import choose_kind
 
+    nodes = _nodes(ray)
     if choose_kind(options.device) == "gpu":
-        if has.get("GPU", 0) < options.num_workers:
+        gpus = sum(int(node.get("GPU", 0)) for node in nodes)
+        if gpus < options.num_workers:
             yield (
-                f"num_workers {options.num_workers} needs as many GPUs, the Ray cluster has {has.get('GPU', 0):.0f}; "
+                f"num_workers {options.num_workers} needs as many GPUs, the Ray cluster has {gpus}; "
                 "lower --num-workers, or add nodes"
             )
-        cpus = options.device.cpus_per_worker or GPU_WORKER_CPUS
+            return
+        cpus = options.device.cpus_per_worker or _gpu_worker_cpus(nodes)
+        places = sum(min(int(node.get("GPU", 0)), _places(node, cpus)) for node in nodes)
     else:
         cpus = options.device.cpus_per_worker or 1
-    if has.get("CPU", 0) < cpus * options.num_workers:
+        places = sum(_places(node, cpus) for node in nodes)
+    if places < options.num_workers:
+        cores = sum(node.get("CPU", 0) for node in nodes)
         yield (
             f"{options.num_workers} workers with {cpus} CPU cores each need {cpus * options.num_workers} cores, "
-            f"the Ray cluster has {has.get('CPU', 0):.0f}; lower --device.cpus-per-worker or --num-workers"
+            f"the Ray cluster has {cores:.0f} on {len(nodes)} node{'s' * (len(nodes) != 1)}, room for {places} such "
+            "workers; lower --device.cpus-per-worker or --num-workers"
         )
+
+
+def settle_device(options: TrainOptions) -> TrainOptions:
+    """The options with `device.kind` and `device.cpus_per_worker` as the running Ray cluster decides them.
+
+    For the driver, once: workers reserve so many cores, and run so many threads. On CPU a worker gets the largest
+    whole share with which all of them find room on the nodes.
+    """
+    from metamath_ray.training._device import choose_kind
+
+    kind = choose_kind(options.device)
+    cpus = options.device.cpus_per_worker
+    if cpus is None:
+        nodes = _nodes(sys.modules["ray"])
+        cpus = _gpu_worker_cpus(nodes) if kind == "gpu" else _cpu_worker_cpus(nodes, options.num_workers)
+    device = options.device.model_copy(update={"kind": kind, "cpus_per_worker": cpus})
+    return options.model_copy(update={"device": device})
+
+
+def _nodes(ray: Any) -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _places(node: dict[str, float], cpus: int) -> int:
+    return int(node.get("CPU", 0) // cpus)
+
+
+def _cpu_worker_cpus(nodes: list[dict[str, float]], num_workers: int) -> int:
+    most = int(max((node.get("CPU", 0) for node in nodes), default=1))
+    shares = range(most, 1, -1)
+    return next((cpus for cpus in shares if sum(_places(node, cpus) for node in nodes) >= num_workers), 1)
+
+
+def _gpu_worker_cpus(nodes: list[dict[str, float]]) -> int:
+    """What every node has for each of its GPUs, at most `GPU_WORKER_CPUS`."""
+    shares = [_places(node, int(node["GPU"])) for node in nodes if node.get("GPU", 0) >= 1]
+    return max(min(GPU_WORKER_CPUS, *shares), 1) if shares else GPU_WORKER_CPUS
 
 
 def find_fit(options: TrainOptions, shape: ModelShape, *, gpu: str | None, limit: float) -> str | None:

@@ -1,7 +1,9 @@
 """What a user says of a training run; one model for YAML, flags and defaults."""
 
+import hashlib
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -48,15 +50,22 @@ class DeviceOptions(BaseModel):
     cpus_per_worker: int | None = Field(
         None,
         ge=1,
-        description="CPU cores of a worker (default: on CPU all of the machine's, shared out; on GPU 8)",
+        description="CPU cores and threads of a worker (default: on CPU all there are, shared out; on GPU up to 8)",
     )
     offload_optimizer: Offload = Field("none", description="keep optimizer state off the GPU (ZeRO 1 to 3)")
     offload_parameters: Offload = Field("none", description="keep parameters off the GPU (ZeRO 3)")
     nvme_path: Path | None = Field(None, description="folder on a local NVMe disk, for offload to nvme")
+    optimizer: Literal["auto", "torch", "deepspeed"] = Field(
+        "auto",
+        description="whose AdamW: DeepSpeed's is compiled with nvcc; auto takes it on GPUs where that is there",
+    )
     fused_loss: bool = Field(
         True, description="on GPU, use Liger's fused cross-entropy where it is installed"
     )
     compile: bool = Field(False, description="torch.compile the model: slow start, faster steps")
+    timeout_minutes: float = Field(
+        30, gt=0, description="a worker that waits longer for the others takes them for dead"
+    )
 
 
 class TrainOptions(BaseModel):
@@ -103,7 +112,11 @@ class TrainOptions(BaseModel):
     adam_beta2: float = Field(0.999, ge=0, lt=1, description="of AdamW")
     adam_epsilon: float = Field(1e-8, gt=0, description="of AdamW")
     max_grad_norm: float = Field(1.0, ge=0, description="gradients are clipped to this norm; 0 leaves them")
-    precision: Precision = Field("bf16", description="of weights and activations; the optimizer keeps fp32")
+    precision: Precision = Field(
+        "bf16",
+        description="of weights and activations; the optimizer keeps fp32. bf16 with zero_stage 0 also adds up the "
+        "gradients of micro-batches in bf16, with ZeRO 1 to 3 in fp32",
+    )
     gradient_checkpointing: bool = Field(False, description="recompute activations instead of keeping them")
     loss_chunk_tokens: int = Field(
         1024, ge=1, description="tokens whose logits over the vocabulary are held at once"
@@ -119,7 +132,7 @@ class TrainOptions(BaseModel):
     watchers: tuple[Watcher, ...] = Field((), description="beside TensorBoard: mlflow, wandb")
     log_every_steps: int = Field(1, ge=1, description="steps between two lines of the log")
     plan: bool = Field(False, description="print memory, steps and time expected; train nothing")
-    seed: int = Field(0, description="seed of every random choice")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of every random choice")
 
     @model_validator(mode="after")
     def _batch_divides(self) -> "TrainOptions":
@@ -138,6 +151,34 @@ class TrainOptions(BaseModel):
             )
         return self.global_batch_size // at_once
 
+    def with_absolute_paths(self) -> "TrainOptions":
+        """The same run seen from any working directory: Ray's workers have their own. `~` is expanded."""
+        nvme, storage = self.device.nvme_path, self.checkpoint.storage
+        device = {"nvme_path": nvme and _absolute(nvme)}
+        checkpoint = {"storage": storage if storage is None or "://" in storage else str(_absolute(storage))}
+        is_folder = bool(self.model) and Path(self.model).expanduser().exists()
+        return self.model_copy(
+            update={
+                "data": self.data and _absolute_data(self.data),
+                "model": str(_absolute(self.model)) if is_folder else self.model,
+                "output": _absolute(self.output),
+                "device": self.device.model_copy(update=device),
+                "checkpoint": self.checkpoint.model_copy(update=checkpoint),
+            }
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What two runs of one output folder must share: all options but `RUN_ONLY` and the hardware's."""
+        options = self.with_absolute_paths()
+        return options.model_dump(mode="json", exclude={*RUN_ONLY, "device"}) | {
+            "device": options.device.model_dump(mode="json", include={"fused_loss"})
+        }
+
+    def identity_digest(self) -> str:
+        """SHA-256 of `identity` in hex, without the data's path: its content has a key of its own."""
+        identity = self.identity() | {"data": None}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
 
 RUN_ONLY = frozenset(
     {
@@ -152,4 +193,22 @@ RUN_ONLY = frozenset(
         "recipe",
     }
 )
-"""Options that may change between two runs of one output folder."""
+"""Options that may change between two runs of one output folder.
+
+`num_workers` may before the first checkpoint only. It and `micro_batch_size` (as the hardware) leave the mathematics
+of a step as it is, not the order of its sums: losses agree closely, no longer to the last bit.
+"""
+
+
+def _absolute(path: Path | str) -> Path:
+    return Path(path).expanduser().resolve()
+
+
+def _absolute_data(data: str) -> str:
+    """`data` is a path, the name of problems, or NAME:PATH; as the rows' reader, a path that exists comes first."""
+    name, colon, path = data.partition(":")
+    if Path(data).expanduser().exists():
+        return str(_absolute(data))
+    if colon and path:
+        return f"{name}:{_absolute(path)}"
+    return data if data in {"bundled", "gsm8k", "math"} else str(_absolute(data))

@@ -13,10 +13,12 @@ from packaging.version import Version
 from metamath_ray.training._estimate import GIB, Estimate, estimate
 from metamath_ray.training._machine import Machine, check_cluster, check_machine, look_at_machine, wants_gpu
 from metamath_ray.training._model_files import check_model
+from metamath_ray.training._optimizer import check_build, check_optimizer
 from metamath_ray.training._options import TrainOptions
 from metamath_ray.training._recipes import find_shape
 from metamath_ray.training._rows import load_rows
 from metamath_ray.training._shape import ModelShape
+from metamath_ray.training._watch import check_watchers
 
 TESTED = {
     "ray": ("2.60", "3"),
@@ -44,11 +46,15 @@ def check_training(options: TrainOptions, *, machine: Machine | None = None) -> 
     Loads no model and starts nothing. `machine` stands in for this one. With RAY_ADDRESS set, GPUs and cores are the
     cluster's: `check_running_cluster`.
     """
+    is_cluster, is_here = "RAY_ADDRESS" in os.environ, machine is None
     machine = machine or look_at_machine()
-    is_cluster = "RAY_ADDRESS" in os.environ
     faults, notes = check_model(options.model)
     shape = None if faults else _find_shape(options, notes)
-    faults += check_combination(options, on_gpu=wants_gpu(options, machine))
+    on_gpu = wants_gpu(options, machine)
+    faults += check_combination(options, on_gpu=on_gpu)
+    if is_here and not is_cluster:
+        faults += check_build(options, on_gpu=on_gpu)
+    faults += check_watchers(options)
     faults += check_data(options)
     faults += check_machine(options, machine, shape, is_cluster=is_cluster)
     if shape is not None:
@@ -79,6 +85,7 @@ def check_combination(options: TrainOptions, *, on_gpu: bool) -> Iterator[str]:
     if "nvme" in offloads:
         yield from _check_nvme(options)
     yield from _check_attention(options, on_gpu=on_gpu)
+    yield from check_optimizer(options, on_gpu=on_gpu)
 
 
 def check_data(options: TrainOptions) -> Iterator[str]:

@@ -71,8 +71,9 @@ class LocalSession:
 
     @contextmanager
     def newest_checkpoint(self) -> Iterator[Path | None]:
-        """What `keep` kept last."""
-        yield self.folder / "newest" if (self.folder / "newest").is_dir() else None
+        """What `keep` kept last; a kill between its renames leaves the one before."""
+        places = (self.folder / "newest", self.folder / "previous")
+        yield next((place for place in places if place.is_dir()), None)
 
     def keep(self, folder: Path, metrics: dict[str, Any]) -> None:
         """Merge the workers' parts, then put them in the place of the last checkpoint."""
@@ -82,6 +83,10 @@ class LocalSession:
         shutil.copytree(folder, partial, dirs_exist_ok=True)
         distributed.barrier()
         if self.rank == 0:
-            shutil.rmtree(self.folder / "newest", ignore_errors=True)
-            partial.rename(self.folder / "newest")
+            newest, previous = self.folder / "newest", self.folder / "previous"
+            if newest.is_dir():
+                shutil.rmtree(previous, ignore_errors=True)
+                newest.rename(previous)
+            partial.rename(newest)
+            shutil.rmtree(previous, ignore_errors=True)
         distributed.barrier()

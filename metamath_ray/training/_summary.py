@@ -18,7 +18,8 @@ _LAST_STEPS = 10
 def summarise(options: TrainOptions, output: Path) -> dict[str, Any]:
     """The figures of the run in `output` as they stand, from its data's manifest and its metrics.
 
-    `seconds` adds up the steps; what a crash repeated is counted once. `mfu` is the mean over the steps' time.
+    `seconds` adds up the steps; what a crash repeated is counted once. `final_loss` is None where
+    it is not finite. `mfu` is the mean over the steps' time.
     """
     manifest = read_manifest(output / "data")
     steps = load_metrics(output / "metrics.jsonl")
@@ -26,6 +27,7 @@ def summarise(options: TrainOptions, output: Path) -> dict[str, Any]:
     responses = sum(step.response_tokens for step in steps)
     with_mfu = [step for step in steps if step.mfu is not None]
     last = [step.loss for step in steps[-_LAST_STEPS:]]
+    final = fmean(last) if last else None
     return {
         "model": options.model,
         "method": options.method,
@@ -36,7 +38,7 @@ def summarise(options: TrainOptions, output: Path) -> dict[str, Any]:
         "epochs": steps[-1].epoch if steps else 0.0,
         "tokens": sum(step.tokens for step in steps),
         "response_tokens": responses,
-        "final_loss": fmean(last) if last else math.nan,
+        "final_loss": final if final is not None and math.isfinite(final) else None,
         "seconds": seconds,
         "response_tokens_per_s": responses / seconds if seconds else 0.0,
         "mfu": sum((step.mfu or 0.0) * step.seconds for step in with_mfu) / seconds if with_mfu else None,

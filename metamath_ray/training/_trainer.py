@@ -1,21 +1,31 @@
 """The driver: data, then Ray Train's workers, then the summary."""
 
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from metamath_ray.run_folder import open_run_folder, write_whole
-from metamath_ray.training._errors import CannotResumeError, TrainingFailedError
+from metamath_ray.run_folder import CONFIG_FILE, Config, open_run_folder, write_whole
+from metamath_ray.training._errors import CannotGoOnError, TrainingFailedError
+from metamath_ray.training._machine import settle_device
 from metamath_ray.training._metrics import StepMetrics, load_metrics
-from metamath_ray.training._options import RUN_ONLY, TrainOptions
+from metamath_ray.training._options import TrainOptions
 from metamath_ray.training._prepare import prepare_data
 from metamath_ray.training._schedule import StepPlan
+from metamath_ray.training._storage import checkpoint_place, remove_unlisted_checkpoints, run_id, staging_root
 from metamath_ray.training._summary import summarise
 
-_GPU_WORKER_CPUS = 8
 _POLL_S = 1.0
+_REFUSALS = ".refused"
+_COLLATERAL = (
+    "connection closed",
+    "connection reset",
+    "broken pipe",
+    "remote process exited",
+    "socket timeout",
+)
 
 OnStep = Callable[[StepMetrics, int], None]
 
@@ -25,87 +35,109 @@ def train(options: TrainOptions, on_step: OnStep | None = None) -> Path:
 
     Goes on from the newest checkpoint in there; a finished run is left as it is. `on_step` is called in a thread of
     its own with each step's figures and the number of steps. Ray must be initialised. Raises `ValueError` for bad
-    data or a folder of another run, `TrainingFailedError` where the workers failed more often than allowed.
+    data, options or a folder of another run (`CannotGoOnError` where only the workers could know; the folder's
+    configuration is left as it was), `TrainingFailedError` where the workers failed more often than allowed.
     """
+    options = options.with_absolute_paths()
+    before = _read_config(options.output)
     with open_run_folder(
         options.output, options.model_dump(mode="json"), identity=_identity, option="--output"
     ) as output:
+        run_id(output)
         data = prepare_data(options, output / "data")
         plan = StepPlan.make(len(data), options)
-        if not _is_finished(output, plan):
-            _run_workers(options, output, plan, on_step)
+        try:
+            if not _is_finished(output, plan):
+                _run_workers(settle_device(options), output, plan, on_step)
+        except CannotGoOnError:
+            if before is not None:
+                write_whole(output / CONFIG_FILE, before)
+            raise
         summary = json.dumps(summarise(options, output), indent=2) + "\n"
         return write_whole(output / "summary.json", summary)
 
 
-def run_worker(config: dict[str, Any]) -> None:
-    """What Ray Train runs in each worker. A run that can't go on says so to the driver, and is not tried again."""
-    from ray import train as ray_train
+def run_worker(config: dict[str, Any]) -> dict[str, str] | None:
+    """What Ray Train runs in each worker; gives why the run can't go on, if it can't.
 
+    What all workers find alike is given back. What one of them may find alone is left in a file and raised, which
+    ends the others too; the workers that Ray Train then starts give it back.
+    """
     from metamath_ray.training._export import export_model
     from metamath_ray.training._loop import train_loop
     from metamath_ray.training._session import RaySession
 
     options, output = TrainOptions.model_validate(config["options"]), Path(config["output"])
+    if refusal := _read_refusal(output):
+        return {"refused": refusal}
 
     def export(weights: dict[str, Any]) -> None:
         export_model(weights, options=options, output=output, record=summarise(options, output))
 
+    session = RaySession()
     try:
-        train_loop(RaySession(), options, output, export)
-    except CannotResumeError as error:
-        ray_train.report({"refused": str(error)})
+        train_loop(session, options, output, export)
+    except CannotGoOnError as error:
+        return {"refused": str(error)}
+    except ValueError as error:
+        (output / _REFUSALS).mkdir(exist_ok=True)
+        write_whole(output / _REFUSALS / f"worker-{session.rank}", str(error))
+        raise
+    return None
 
 
 def _run_workers(options: TrainOptions, output: Path, plan: StepPlan, on_step: OnStep | None) -> None:
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train import TrainingFailedError as RayTrainingFailedError
-    from ray.train.torch import TorchTrainer
 
-    from metamath_ray.training._device import choose_kind
-
-    trainer = TorchTrainer(
-        run_worker,
-        train_loop_config={"options": options.model_dump(mode="json"), "output": str(output)},
-        scaling_config=ScalingConfig(
-            num_workers=options.num_workers,
-            use_gpu=choose_kind(options.device) == "gpu",
-            resources_per_worker=_worker_resources(options),
-        ),
-        run_config=RunConfig(
-            name="checkpoints",
-            storage_path=options.checkpoint.storage or str(output),
-            failure_config=FailureConfig(max_failures=options.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=options.checkpoint.keep),
-        ),
-    )
+    storage, name = checkpoint_place(options, output)
+    remove_unlisted_checkpoints(storage, name)
+    shutil.rmtree(output / _REFUSALS, ignore_errors=True)
+    trainer = _make_trainer(options, output, storage, name)
     ended = threading.Event()
     watcher = threading.Thread(target=_follow, args=(output, plan.num_steps, on_step, ended), daemon=True)
     watcher.start()
+    refusal = None
     try:
-        result = trainer.fit()
+        refusal = (trainer.fit().return_value or {}).get("refused")
     except RayTrainingFailedError as error:
-        raise TrainingFailedError(_reason(error)) from None
+        if not (refusal := _read_refusal(output)):
+            raise TrainingFailedError(_reason(error)) from None
     except SystemExit:  # Ray Train's answer to Ctrl-C, with exit code 0
         raise KeyboardInterrupt from None
     finally:
         ended.set()
         watcher.join()
-    if refused := (result.metrics or {}).get("refused"):
-        raise CannotResumeError(refused)
+        shutil.rmtree(output / _REFUSALS, ignore_errors=True)
+        shutil.rmtree(staging_root(output), ignore_errors=True)
+    if refusal:
+        raise CannotGoOnError(refusal)
 
 
-def _worker_resources(options: TrainOptions) -> dict[str, float]:
-    import ray
+def _make_trainer(options: TrainOptions, output: Path, storage: str, name: str) -> Any:
+    """Ray Train's trainer; `options.device` is settled."""
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
 
-    from metamath_ray.training._device import choose_kind
-
-    kind = choose_kind(options.device)
-    cpus = float(options.device.cpus_per_worker or 0)
-    if not cpus:
-        total = ray.cluster_resources().get("CPU", 1)
-        cpus = _GPU_WORKER_CPUS if kind == "gpu" else max(total // options.num_workers, 1)
-    return {"CPU": cpus, "GPU": 1} if kind == "gpu" else {"CPU": cpus}
+    assert options.device.kind != "auto", options.device
+    assert options.device.cpus_per_worker is not None, options.device
+    use_gpu = options.device.kind == "gpu"
+    resources = {"CPU": float(options.device.cpus_per_worker)}
+    return TorchTrainer(
+        run_worker,
+        train_loop_config={"options": options.model_dump(mode="json"), "output": str(output)},
+        torch_config=TorchConfig(timeout_s=round(options.device.timeout_minutes * 60)),
+        scaling_config=ScalingConfig(
+            num_workers=options.num_workers,
+            use_gpu=use_gpu,
+            resources_per_worker=resources | ({"GPU": 1} if use_gpu else {}),
+        ),
+        run_config=RunConfig(
+            name=name,
+            storage_path=storage,
+            failure_config=FailureConfig(max_failures=options.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=options.checkpoint.keep),
+        ),
+    )
 
 
 def _follow(output: Path, num_steps: int, on_step: OnStep | None, ended: threading.Event) -> None:
@@ -128,17 +160,34 @@ def _is_finished(output: Path, plan: StepPlan) -> bool:
     return bool(steps) and steps[-1].step == plan.num_steps and (output / "model").is_dir()
 
 
+def _read_config(output: Path) -> str | None:
+    try:
+        return (output / CONFIG_FILE).read_text(encoding="utf-8")
+    except OSError:  # none yet; what can't be read is open_run_folder's to refuse
+        return None
+
+
+def _read_refusal(output: Path) -> str | None:
+    """The first worker's reason why trying again is of no use."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted((output / _REFUSALS).glob("worker-*"))]
+    return texts[0] if texts else None
+
+
 def _reason(error: Exception) -> str:
+    """One line of the failure that brought the others down: what lost its connection died of another."""
     failures = getattr(error, "worker_failures", None) or {}
-    cause = next(iter(failures.values()), error)
+    cause = min(failures.values(), key=_is_collateral, default=error)
+    kind = type(getattr(cause, "_base_exc", cause)).__name__  # Ray Train wraps what a worker raised
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {lines[-1] if lines else 'no reason given'}"
+    last = lines[-1] if lines else "no reason given"
+    return last if last.startswith(kind) else f"{kind}: {last}"
 
 
-def _identity(config: dict[str, Any]) -> dict[str, Any]:
+def _is_collateral(failure: Exception) -> tuple[bool, bool]:
+    text = str(failure)
+    return any(sign in text.lower() for sign in _COLLATERAL), "Traceback" not in text
+
+
+def _identity(config: Config) -> Config:
     """What two runs of one folder must share: all that decides the weights."""
-    options = TrainOptions.model_validate(config)
-    device = {"fused_loss"}
-    return options.model_dump(mode="json", exclude=set(RUN_ONLY) | {"device"}) | {
-        "device": options.device.model_dump(mode="json", include=device)
-    }
+    return TrainOptions.model_validate(config).identity()

@@ -30,22 +30,22 @@ _TAGS = {
 }
 
 
-def check_watchers(options: TrainOptions) -> None:
-    """Raise `ValueError`, with the `pip` line, where the package of a watcher asked for is not installed here,
-    or W&B has neither key nor offline mode. For the preflight, before any model is loaded.
+def check_watchers(options: TrainOptions) -> Iterator[str]:
+    """A line, with the `pip` command, where the package of a watcher asked for is not installed here, or W&B has
+    neither key nor offline mode; part of the preflight.
+
+    Worker 0 writes to the watchers: on a cluster its node needs the package too, and the environment (WANDB_API_KEY,
+    MLFLOW_TRACKING_URI), which is not looked at here.
     """
-    for name in options.watchers:
-        if importlib.util.find_spec(name) is None:
-            raise ValueError(
-                f"watchers: {name} is not installed; run `pip install {name}`, or take it out of watchers"
-            )
-    if "wandb" in options.watchers and os.environ.get("WANDB_MODE", "online") == "online":
+    missing = [name for name in options.watchers if importlib.util.find_spec(name) is None]
+    for name in missing:
+        yield f"watchers: {name} is not installed; run `pip install {name}`, or take it out of watchers"
+    is_online = os.environ.get("WANDB_MODE", "online") == "online"
+    if "wandb" in set(options.watchers) - set(missing) and is_online:
         import wandb  # heavy, and often not there
 
         if not wandb.login(prompt=False):
-            raise ValueError(
-                "watchers: wandb has no key; run `wandb login`, set WANDB_API_KEY, or set WANDB_MODE=offline"
-            )
+            yield "watchers: wandb has no key; run `wandb login`, set WANDB_API_KEY, or set WANDB_MODE=offline"
 
 
 class Watchers:

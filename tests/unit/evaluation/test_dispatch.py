@@ -26,6 +26,9 @@ class Script:
         self.order: list[str] = []
         self.in_flight = self.max_in_flight = 0
 
+    async def check(self) -> str:
+        return ""
+
     async def ask(self, request: Request) -> Answer:
         self.attempts[request.problem.id] += 1
         self.order.append(request.problem.id)
@@ -157,3 +160,28 @@ def test_the_longest_go_first_in_an_order_of_their_own() -> None:
     client = Script(lambda *_: ANSWER)
     run(ordered, client, max_in_flight=1)
     assert client.order == [request.problem.id for request in ordered]
+
+
+def test_an_interrupted_run_keeps_what_has_arrived_and_is_silent(caplog: pytest.LogCaptureFixture) -> None:
+    requests, kept = make_requests(100), []
+
+    async def interrupted() -> None:
+        task = asyncio.create_task(
+            dispatch(
+                requests,
+                Script(lambda *_: ANSWER),
+                max_in_flight=3,
+                patience=PATIENCE,
+                keep=kept.extend,
+                traffic=Traffic(),
+            )
+        )
+        while len(kept) < 10:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted())
+    assert 10 <= len(kept) < 100
+    assert not caplog.records

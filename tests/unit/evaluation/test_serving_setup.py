@@ -210,3 +210,10 @@ def test_a_port_in_use_is_named() -> None:
         ):
             check_port("127.0.0.1", port)
     check_port("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(("ranks", "own_process"), [(1, True), (2, False)])
+def test_an_engine_of_one_rank_computes_in_its_cores_process(ranks: int, own_process: bool) -> None:
+    variables = engine_variables(make_setup(tensor_parallel_size=ranks), [0, 1])
+    assert (variables.get("VLLM_ENABLE_V1_MULTIPROCESSING") == "0") is own_process
+    assert (variables.get("GOMP_CPU_AFFINITY") == "0 1") is own_process

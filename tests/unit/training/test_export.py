@@ -19,7 +19,8 @@ IDS = torch.randint(5, 200, (2, 48), generator=torch.Generator().manual_seed(1))
 
 def options_for(folder: Path, **changes: Any) -> TrainOptions:
     fixed = {"model": str(folder), "data": "gsm8k:/a/machine/gsm8k_train.jsonl", "lora": LoraOptions(rank=8)}
-    return TrainOptions.model_validate({"precision": "fp32"} | fixed | changes)
+    # sdpa takes batches of several sequences
+    return TrainOptions.model_validate({"precision": "fp32", "attention": "sdpa"} | fixed | changes)
 
 
 def train(options: TrainOptions, *, steps: int = 4) -> torch.nn.Module:
@@ -97,6 +98,23 @@ def test_the_merged_export_of_qlora_gives_the_trained_logits(tiny_model: Path, t
     assert (logits(trained) - before).abs().max() > 0.5, "training must have changed something"
     assert (logits(exported) - logits(trained)).abs().max() < 0.02
     assert not hasattr(exported.config, "quantization_config")
+
+
+def test_in_bf16_the_merged_export_is_as_close_as_random_rounding_lets_it(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    """Measured over 4 seeds: at most 0.11, mean 0.012 to 0.013, where training moved logits by 0.65 to 0.70."""
+    options = options_for(tiny_model, method="qlora", precision="bf16")
+    trained = train(options)
+    before = logits(load_student(options, device="cpu").eval())
+    exported = load(export_model(trained_weights(trained), options=options, output=tmp_path, record=RECORD))
+    assert exported.dtype == torch.bfloat16
+    error = (logits(exported) - logits(trained)).abs()
+    assert error.max() < 0.2
+    assert error.mean() < 0.02
+    assert error.mean() < 0.03 * (logits(trained) - before).abs().mean()
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "rounded to bf16 at random" in card
 
 
 def test_merging_onto_the_unquantised_base_would_be_further_off(tiny_model: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from kills import check_resumed, kill_draw
 from torch.nn import functional
 
 from metamath_ray.training._metrics import StepMetrics, load_metrics
@@ -199,19 +200,23 @@ def test_a_killed_run_resumes_to_the_last_bit(
     run_workers([undisturbed], 2, tmp_path)
     killed = new_run(options, tmp_path / "killed")
     forgetful = new_run(options, tmp_path / "forgetful")
-    kill_after_step([killed], tmp_path, step=random.Random(precision).randint(4, 10))
+    seen = kill_after_step([killed], tmp_path, step=kill_draw().randint(4, 10))
     shutil.copytree(killed["output"], forgetful["output"], dirs_exist_ok=True)
     run_workers([killed, forgetful | {"forget_random_state": True}], 2, tmp_path)
 
     assert what_was_learnt(killed) == what_was_learnt(undisturbed)
-    assert steps_of(killed)[-1].attempt == 1, "it was not resumed"
+    check_resumed(steps_of(killed), every_steps=3, seen=seen)
     weights = [(Path(run["output"]) / "weights.txt").read_text() for run in (undisturbed, killed)]
     assert weights[0] == weights[1]
     assert losses_of(forgetful) != losses_of(undisturbed), "the control should have learnt something else"
 
 
-def kill_after_step(runs: list[dict[str, Any]], folder: Path, *, step: int) -> None:
-    """`kill -9` for one of two workers as soon as it has done `step` steps; the other one dies of it or is killed."""
+def kill_after_step(runs: list[dict[str, Any]], folder: Path, *, step: int) -> int:
+    """`kill -9` for one of two workers as soon as it has done `step` steps; the other one dies of it or is killed.
+
+    Gives how many steps were done.
+    """
+    print(f"kill after step {step}")
     workers = start_workers(runs, 2, folder)
     while len(steps_of(runs[0])) < step:
         assert all(worker.poll() is None for worker in workers), workers[0].communicate()[0][-3000:]
@@ -219,6 +224,7 @@ def kill_after_step(runs: list[dict[str, Any]], folder: Path, *, step: int) -> N
     for worker in reversed(workers):
         worker.kill()
         worker.communicate()
+    return len(steps_of(runs[0]))
 
 
 def what_was_learnt(run: dict[str, Any]) -> list[tuple[int, float, float, float, str]]:
@@ -236,6 +242,33 @@ def test_another_number_of_workers_is_refused_with_the_number_to_use(
     run["options"] |= {"num_workers": 2}
     worker = start_workers([run], 2, tmp_path)[0]
     assert "go on with --num-workers 1" in worker.communicate(timeout=200)[0]
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_other_options_or_lost_ones_are_refused_and_a_loss_that_is_no_number_ends_the_run(
+    tiny_model: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    made = options_for(tiny_model, rows_file, max_steps=3, checkpoint={"every_steps": 1})
+    run = new_run(made, tmp_path / "run")
+    run_workers([run], 1, tmp_path)
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    other = run | {"options": run["options"] | {"learning_rate": 1e-3}}
+    assert "of a run with other options" in refusal_of(other, tmp_path)
+    (tmp_path / "run" / "newest").rename(tmp_path / "elsewhere")
+    assert "has done 3 steps, but there is no checkpoint of it" in refusal_of(run, tmp_path)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+
+    diverged = new_run(options_for(tiny_model, rows_file), tmp_path / "diverged", spoil_step=2)
+    assert "step 2 has loss nan" in refusal_of(diverged, tmp_path)
+    assert [step.step for step in steps_of(diverged)] == [1, 2]
+    assert not (tmp_path / "diverged" / "weights.txt").exists(), "it was exported"
+
+
+def refusal_of(run: dict[str, Any], folder: Path) -> str:
+    (worker,) = start_workers([run], 1, folder)
+    output = worker.communicate(timeout=200)[0]
+    assert worker.returncode != 0
+    return output.strip().splitlines()[-1]
 
 
 @pytest.mark.slow
@@ -258,9 +291,9 @@ def test_qlora_learns_the_same_under_zero_2_and_3_and_resumes_to_the_last_bit(
 
     two, three, killed = run("two", 2), run("three", 3), run("killed", 3)
     run_workers([two, three], 2, tmp_path)
-    kill_after_step([killed], tmp_path, step=5)
+    seen = kill_after_step([killed], tmp_path, step=kill_draw().randint(4, 8))
     run_workers([killed], 2, tmp_path)
     assert losses_of(two)[-1] < losses_of(two)[0] - 0.1
     assert losses_of(three) == pytest.approx(losses_of(two), abs=1e-4)
     assert what_was_learnt(killed) == what_was_learnt(three)
-    assert steps_of(killed)[-1].attempt == 1, "it was not resumed"
+    check_resumed(steps_of(killed), every_steps=3, seen=seen)

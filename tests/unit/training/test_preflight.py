@@ -293,9 +293,18 @@ def test_old_and_missing_packages_are_refused_and_new_ones_noted(
 class FakeRay:
     """Ray's module as far as it is asked."""
 
-    @staticmethod
-    def cluster_resources() -> dict[str, float]:
-        return {"CPU": 8.0, "GPU": 1.0}
+    def __init__(self, *nodes: dict[str, float]) -> None:
+        self._nodes = nodes or ({"CPU": 8.0, "GPU": 1.0},)
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {name: sum(node.get(name, 0) for node in self._nodes) for name in ("CPU", "GPU")}
+
+    def nodes(self) -> list[dict[str, Any]]:
+        gone = {"Alive": False, "Resources": {"CPU": 999.0, "GPU": 99.0}}
+        return [gone, *({"Alive": True, "Resources": node} for node in self._nodes)]
 
 
 @pytest.mark.parametrize(
@@ -312,6 +321,46 @@ def test_a_cluster_that_is_too_small_is_refused(
     monkeypatch.setitem(_machine.sys.modules, "ray", FakeRay())
     (fault,) = check_cluster(make(**change))
     assert message in fault
+
+
+def test_workers_that_fit_on_no_node_are_refused_although_the_cores_add_up(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(_machine.sys.modules, "ray", FakeRay({"CPU": 3.0}, {"CPU": 3.0}))
+    (fault,) = check_cluster(
+        make(num_workers=3, micro_batch_size=1, global_batch_size=3, device={"cpus_per_worker": 2})
+    )
+    assert "has 6 on 2 nodes, room for 2 such workers" in fault
+
+
+@pytest.mark.parametrize(
+    ("nodes", "num_workers", "kind", "cpus"),
+    [
+        ([{"CPU": 2.0}], 1, "cpu", 2),
+        ([{"CPU": 2.0}], 2, "cpu", 1),
+        ([{"CPU": 10.0}, {"CPU": 2.0}], 2, "cpu", 5),
+        ([{"CPU": 8.0}, {"CPU": 8.0}, {"CPU": 8.0}], 2, "cpu", 8),
+        ([{"CPU": 2.0}], 4, "cpu", 1),
+        ([{"CPU": 4.0}, {"CPU": 96.0, "GPU": 8.0}], 8, "gpu", 8),
+        ([{"CPU": 4.0}, {"CPU": 12.0, "GPU": 4.0}], 4, "gpu", 3),
+    ],
+    ids=[
+        "one",
+        "two",
+        "uneven-nodes",
+        "more-nodes-than-workers",
+        "too-many",
+        "gpus-and-a-cpu-head",
+        "few-cores-a-gpu",
+    ],
+)
+def test_a_worker_gets_the_largest_share_that_fits_on_the_nodes(
+    make: Make, monkeypatch: pytest.MonkeyPatch, nodes: list[Any], num_workers: int, kind: str, cpus: int
+) -> None:
+    monkeypatch.setitem(_machine.sys.modules, "ray", FakeRay(*nodes))
+    options = make(num_workers=num_workers, micro_batch_size=1, global_batch_size=8, device={"kind": "auto"})
+    device = _machine.settle_device(options).device
+    assert (device.kind, device.cpus_per_worker) == (kind, cpus)
 
 
 def test_a_look_at_this_machine_finds_cores_and_memory() -> None:

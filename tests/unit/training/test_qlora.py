@@ -9,7 +9,11 @@ from metamath_ray.training._options import LoraOptions, TrainOptions
 
 def options_for(folder: Path, *, precision: str = "bf16", dropout: float = 0.0) -> TrainOptions:
     return TrainOptions(
-        model=str(folder), method="qlora", precision=precision, lora=LoraOptions(rank=8, dropout=dropout)
+        model=str(folder),
+        method="qlora",
+        precision=precision,
+        attention="sdpa",  # takes batches of several sequences
+        lora=LoraOptions(rank=8, dropout=dropout),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from metamath_ray.training import TrainOptions
+from metamath_ray.training._preflight import PreflightError, check_training
 from metamath_ray.training._watch import Watchers, check_watchers
 
 from .test_metrics_log import make_step
@@ -75,7 +76,7 @@ def test_tensorboard_has_every_scalar_that_is_known(tmp_path: Path) -> None:
 def test_tensorboard_alone_imports_neither_of_the_others(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from metamath_ray.training import TrainOptions;"
-        "from metamath_ray.training._watch import Watchers, check_watchers; check_watchers(TrainOptions());"
+        "from metamath_ray.training._watch import Watchers, check_watchers; assert not [*check_watchers(TrainOptions())];"
         f"Watchers(TrainOptions(), pathlib.Path({str(tmp_path)!r}), 0).close();"
         "assert not {'mlflow', 'wandb', 'tensorboard'} & set(sys.modules)"
     )
@@ -87,8 +88,16 @@ def test_a_missing_package_is_one_line_with_the_command_that_installs_it(
     name: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda wanted: None)
-    with pytest.raises(ValueError, match=rf"{name} is not installed.*`pip install {name}`"):
-        check_watchers(TrainOptions(watchers=(name,)))
+    (line,) = check_watchers(TrainOptions(watchers=(name,)))
+    assert line == f"watchers: {name} is not installed; run `pip install {name}`, or take it out of watchers"
+
+
+@pytest.mark.parametrize("name", ["mlflow", "wandb"])
+def test_a_missing_package_fails_the_preflight(name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda wanted: None if wanted == name else found(wanted))
+    with pytest.raises(PreflightError, match=f"watchers: {name} is not installed"):
+        check_training(TrainOptions(watchers=(name,)))
 
 
 def test_damaged_ids_are_named(tmp_path: Path) -> None:
@@ -111,7 +120,7 @@ def test_mlflow_keeps_one_run_with_each_step_once(tmp_path: Path, mlflow_uri: st
     from mlflow import MlflowClient
 
     options = TrainOptions(watchers=("mlflow",), num_workers=2)
-    check_watchers(options)
+    assert list(check_watchers(options)) == []
     run_twice(options, tmp_path)
     client = MlflowClient(tracking_uri=mlflow_uri)
     experiment = client.get_experiment_by_name("metamath_ray")
@@ -144,7 +153,7 @@ def test_wandb_offline_keeps_the_runs_id(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     options = TrainOptions(watchers=("wandb",))
-    check_watchers(options)
+    assert list(check_watchers(options)) == []
     run_twice(options, tmp_path)
     run_id = json.loads((tmp_path / "watchers.json").read_text())["wandb"]["id"]
     assert list((tmp_path / "wandb").glob(f"offline-run-*-{run_id}/run-{run_id}.wandb"))
@@ -155,5 +164,5 @@ def test_wandb_without_a_key_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("WANDB_MODE", "WANDB_API_KEY", "NETRC"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ValueError, match="wandb has no key; run `wandb login`"):
-        check_watchers(TrainOptions(watchers=("wandb",)))
+    (line,) = check_watchers(TrainOptions(watchers=("wandb",)))
+    assert line.startswith("watchers: wandb has no key; run `wandb login`")

@@ -1,0 +1,148 @@
+"""Where a run's checkpoints are, which of them are removed, and what counts as the same run from elsewhere."""
+
+import json
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from metamath_ray.training import _storage
+from metamath_ray.training._errors import CannotResumeError
+from metamath_ray.training._loop import _refuse_lost_checkpoints
+from metamath_ray.training._options import CheckpointOptions, TrainOptions
+from metamath_ray.training._storage import (
+    checkpoint_place,
+    is_local_disk,
+    remove_unlisted_checkpoints,
+    run_id,
+)
+from metamath_ray.training._trainer import _reason
+
+MOUNTS = "/dev/sda / ext4 rw 0 0\nnode:/export /shared nfs4 rw 0 0\n/dev/nvme0 /shared/fast xfs rw 0 0\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "is_local"),
+    [("/home/a", True), ("/shared/run", False), ("/shared/fast/run", True)],
+    ids=["root", "nfs", "disk-below-nfs"],
+)
+def test_a_network_disk_is_told_from_a_local_one(path: str, is_local: bool) -> None:
+    assert is_local_disk(Path(path), MOUNTS) is is_local
+
+
+def test_a_storage_that_runs_share_has_a_name_for_each(tmp_path: Path) -> None:
+    shared = TrainOptions(checkpoint=CheckpointOptions(storage="s3://bucket/runs"))
+    outputs = [tmp_path / name for name in ("a", "b")]
+    for output in outputs:
+        output.mkdir()
+    places = {checkpoint_place(shared, output) for output in outputs}
+    assert len(places) == 2
+    assert {place for place, _ in places} == {"s3://bucket/runs"}
+    assert checkpoint_place(shared, outputs[0]) == ("s3://bucket/runs", run_id(outputs[0]))
+    assert checkpoint_place(TrainOptions(), outputs[0]) == (str(outputs[0]), "checkpoints")
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "left"),
+    [
+        (json.dumps({"checkpoint_results": [{"checkpoint_dir_name": "checkpoint_1"}]}), ["checkpoint_1"]),
+        (None, []),
+        ('{"checkpoint_res', ["checkpoint_1", "checkpoint_2"]),
+    ],
+    ids=["one-listed", "never-listed", "list-torn"],
+)
+def test_checkpoints_that_ray_does_not_list_are_removed(
+    tmp_path: Path, snapshot: str | None, left: list[str]
+) -> None:
+    folder = tmp_path / "run"
+    for name in ("checkpoint_1", "checkpoint_2", "other"):
+        (folder / name).mkdir(parents=True)
+    if snapshot is not None:
+        (folder / "checkpoint_manager_snapshot.json").write_text(snapshot)
+    remove_unlisted_checkpoints(str(tmp_path), "run")
+    assert sorted(path.name for path in folder.glob("checkpoint_[0-9]")) == left
+    assert (folder / "other").is_dir()
+    assert remove_unlisted_checkpoints(str(tmp_path), "no-run") == []
+
+
+def test_staging_is_empty_and_a_worker_s_own(tmp_path: Path) -> None:
+    old = _storage.open_staging(tmp_path, 0) / "checkpoint"
+    old.mkdir()
+    other = _storage.open_staging(tmp_path, 1)
+    assert list(_storage.open_staging(tmp_path, 0).iterdir()) == []
+    assert other.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "is_refused"),
+    [(0, False), (5, False), (6, True)],
+    ids=["none", "before-first", "after-first"],
+)
+def test_steps_without_their_checkpoint_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int, is_refused: bool
+) -> None:
+    class Step:
+        step = num_steps
+
+    monkeypatch.setattr("metamath_ray.training._loop.load_metrics", lambda path: [Step()] * bool(num_steps))
+    options = TrainOptions(checkpoint=CheckpointOptions(every_steps=5, storage="s3://elsewhere"))
+    if not is_refused:
+        _refuse_lost_checkpoints(options, tmp_path)
+        return
+    with pytest.raises(
+        CannotResumeError, match=r"has done 6 steps.*s3://elsewhere; give the --checkpoint\.storage"
+    ):
+        _refuse_lost_checkpoints(options, tmp_path)
+
+
+def test_paths_are_the_same_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "student").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    written = TrainOptions.model_validate(
+        {
+            "data": "gsm8k:train.jsonl",
+            "model": "student",
+            "output": "~/run",
+            "device": {"nvme_path": "disk"},
+            "checkpoint": {"storage": "kept"},
+        }
+    )
+    options = written.with_absolute_paths()
+    assert options.data == f"gsm8k:{tmp_path}/train.jsonl"
+    assert options.model == str(tmp_path / "student")
+    assert options.output == tmp_path / "home" / "run"
+    assert options.device.nvme_path == tmp_path / "disk"
+    assert options.checkpoint.storage == str(tmp_path / "kept")
+    assert options.with_absolute_paths() == options
+    assert written.identity() == options.identity()
+
+
+@pytest.mark.parametrize("data", ["bundled", "gsm8k", None], ids=str)
+def test_names_stay_names(data: str | None) -> None:
+    options = TrainOptions.model_validate(
+        {"data": data, "model": "org/model", "checkpoint": {"storage": "s3://bucket/x"}}
+    ).with_absolute_paths()
+    assert (options.data, options.model, options.checkpoint.storage) == (data, "org/model", "s3://bucket/x")
+
+
+def test_the_identity_is_what_decides_the_weights() -> None:
+    def digest(**change: object) -> str:
+        return TrainOptions.model_validate(
+            {"global_batch_size": 8, "micro_batch_size": 1} | change
+        ).identity_digest()
+
+    assert digest(num_workers=2, max_failures=1, device={"timeout_minutes": 5}, output="x") == digest()
+    assert digest(seed=1) != digest()
+    assert digest(lora={"rank": 8}) != digest()
+
+
+def test_the_reason_of_a_failure_is_not_the_lost_connection_it_caused() -> None:
+    class FailedError(Exception):
+        worker_failures: ClassVar = {
+            0: RuntimeError("Traceback ...\nRuntimeError: gloo: Connection closed by peer"),
+            1: MemoryError("Traceback ...\nMemoryError: no room"),
+        }
+
+    assert _reason(FailedError()) == "MemoryError: no room"
+    assert _reason(FailedError.worker_failures[0]) == "RuntimeError: gloo: Connection closed by peer"
