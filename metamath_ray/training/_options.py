@@ -171,7 +171,7 @@ class TrainOptions(BaseModel):
         """What two runs of one output folder must share: all options but `RUN_ONLY` and the hardware's."""
         options = self.with_absolute_paths()
         return options.model_dump(mode="json", exclude={*RUN_ONLY, "device"}) | {
-            "device": options.device.model_dump(mode="json", include={"fused_loss"})
+            "device": options.device.model_dump(mode="json", include={"fused_loss", "optimizer"})
         }
 
     def identity_digest(self) -> str:
