@@ -112,6 +112,19 @@ def test_close_leaves_no_process_behind() -> None:
         pool.compare("x", "x")
 
 
+def test_a_child_of_a_large_process_is_kept_for_the_next_pair() -> None:
+    program = (
+        "from metamath_ray.answers import SymbolicPool\n"
+        "held = bytearray(1200 * 2**20)\n"
+        "with SymbolicPool(memory_mb=1024) as pool:\n"
+        "    pool.compare('x', 'x')\n"
+        "    before = pool.pids()\n"
+        "    pool.compare('x', 'x')\n"
+        "    assert before and pool.pids() == before, (before, pool.pids())\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
 def test_children_see_no_key(pool: SymbolicPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-children")
     pool.compare("x", "x")
