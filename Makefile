@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install test lint
+.PHONY: install test test-all lint
 
 install: .venv/installed
 
@@ -15,6 +15,9 @@ install: .venv/installed
 	touch $@
 
 test: install
+	$(BIN)/pytest -m "not long"
+
+test-all: install
 	$(BIN)/pytest
 
 lint: install

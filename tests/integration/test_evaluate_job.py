@@ -236,6 +236,7 @@ def running(command: list[str], log: Path, **env: str) -> Iterator[subprocess.Po
             process.wait()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_an_evaluation_outlives_its_engine_and_its_driver(tiny_model: Path, tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ def weights(output: Path) -> bytes:
     return (output / "model" / "model.safetensors").read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_run_survives_kill_9_of_a_worker_and_of_the_driver(
     tiny_model: Path, rows_file: Path, tmp_path: Path
