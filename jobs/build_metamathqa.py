@@ -29,7 +29,7 @@ from metamath_ray.bootstrap import (
 )
 from metamath_ray.options import BadOptionsError, fail, parse_options
 from metamath_ray.reports import write_build_report, write_dataset_card
-from metamath_ray.start_ray import start_ray
+from metamath_ray.start_ray import quiet_ray_data, start_ray
 from metamath_ray.teacher import (
     ApiKey,
     GovernorStatus,
@@ -61,6 +61,7 @@ def main(argv: list[str]) -> None:
     try:
         with open_run_dir(options, prompts=inputs.prompts, seeds=inputs.seeds.problems) as folder:
             start_ray()
+            quiet_ray_data()
             summary = run_with_progress(Build(inputs, folder))
             print(f"report: {write_build_report(folder)}")
             write_dataset_card(folder)

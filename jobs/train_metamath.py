@@ -16,7 +16,7 @@ from pathlib import Path
 from metamath_ray import training  # brings torch where train() is called, not before
 from metamath_ray.options import fail, parse_options
 from metamath_ray.reports import write_training_report
-from metamath_ray.start_ray import start_ray
+from metamath_ray.start_ray import quiet_ray_data, start_ray
 
 RECENT_STEPS = 20
 
@@ -43,6 +43,7 @@ def main(argv: list[str]) -> None:
         fail(_one_line(error), 2)
     try:
         start_ray(needs_dashboard=True, shows_worker_output=False)
+        quiet_ray_data()
         training.check_running_cluster(options)
         summary = run_with_progress(options)
         print(f"report: {write_training_report(options.output)}")

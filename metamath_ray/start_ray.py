@@ -5,7 +5,7 @@ import os
 
 
 def start_ray(*, needs_dashboard: bool = False, shows_worker_output: bool = True) -> None:
-    """Connect or start, quietly: no progress bars of Ray's own beside the job's.
+    """Connect, or start a cluster on this machine.
 
     A local cluster asks for a token and listens on loopback. `needs_dashboard`: Ray Train asks the dashboard's
     State API whether its controller lives, and warns every second where there is none.
@@ -17,6 +17,12 @@ def start_ray(*, needs_dashboard: bool = False, shows_worker_output: bool = True
 
     local = {"include_dashboard": needs_dashboard, "dashboard_host": "127.0.0.1"} if is_local else {}
     ray.init(log_to_driver=shows_worker_output, logging_level=logging.ERROR, **local)
+
+
+def quiet_ray_data() -> None:
+    """No progress bars of Ray Data's own beside the job's. Ray must run."""
+    import ray
+
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from metamath_ray import start_ray as ray_start
 from metamath_ray.evaluation._options import ModelOptions
 from metamath_ray.evaluation._replica import NAMESPACE, EngineStartError, HttpReplica, Owner, Replica
 from metamath_ray.evaluation._setup import Device, EngineSetup
@@ -46,16 +47,14 @@ class Application:
 
 
 def start_ray() -> None:
-    """Connect to the cluster that RAY_ADDRESS names, or start one on this machine; nothing where Ray runs."""
-    os.environ.setdefault("RAY_AUTH_MODE", "token" if "RAY_ADDRESS" not in os.environ else "disabled")
-    os.environ.setdefault("RAY_worker_niceness", "0")
+    """Ray, ready for Serve; nothing is started where Ray runs."""
     os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "120")  # 15 s is short on a busy machine
     import ray
     from ray import serve  # noqa: F401  # sets its logger up, which is then made quiet
 
     if not ray.is_initialized():
         on_sigterm = signal.getsignal(signal.SIGTERM)
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        ray_start.start_ray(shows_worker_output=False)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own prints a stack and aborts
     logging.getLogger("ray.serve").setLevel(logging.ERROR)

@@ -183,7 +183,7 @@ def load_run(folder: Path) -> Run:
     """The run in `folder`. Raises `BadReportInputError` where a file is missing or can't be read."""
     if not folder.is_dir():
         raise BadReportInputError(f"{folder} is no folder; name the run directory of a finished build")
-    config = _load_config(folder / "config.yaml")
+    config = load_config(folder / "config.yaml")
     summary = _load_summary(folder / "summary.json")
     return Run(folder, config, summary, _parquet(folder / "candidates"), _parquet(folder / "dataset"))
 
@@ -203,18 +203,20 @@ def _add(one: TypeYield, other: TypeYield) -> TypeYield:
     return TypeYield(**counts, target=target)
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path, *, writer: str = "a finished build") -> str:
+    """The file's text; `BadReportInputError` where it is missing (`writer` writes it) or can't be read."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise BadReportInputError(f"{path} is missing; a finished build writes it") from None
+        raise BadReportInputError(f"{path} is missing; {writer} writes it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadReportInputError(f"{path} can't be read: {error}") from None
 
 
-def _load_config(path: Path) -> dict[str, Any]:
+def load_config(path: Path, *, writer: str = "a finished build") -> dict[str, Any]:
+    """The options in a `config.yaml`; `BadReportInputError` as `read_text`, and where it holds no mapping."""
     try:
-        config = yaml.safe_load(_read(path))
+        config = yaml.safe_load(read_text(path, writer=writer))
     except yaml.YAMLError as error:
         raise BadReportInputError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(config, dict):
@@ -223,7 +225,7 @@ def _load_config(path: Path) -> dict[str, Any]:
 
 
 def _load_summary(path: Path) -> Summary:
-    text = _read(path)
+    text = read_text(path)
     try:
         return Summary.model_validate(json.loads(text))
     except json.JSONDecodeError as error:

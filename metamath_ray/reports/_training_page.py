@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 
 import jinja2
@@ -12,6 +11,7 @@ from markupsafe import Markup
 
 from metamath_ray import __version__
 from metamath_ray.reports import _figures as figures
+from metamath_ray.reports._page import TEMPLATES, make_environment
 from metamath_ray.reports._run import write_whole
 from metamath_ray.reports._shown_options import shown_options
 from metamath_ray.reports._training_plot import (
@@ -26,8 +26,6 @@ from metamath_ray.reports._training_plot import (
     smooth,
 )
 from metamath_ray.reports._training_run import Step, TrainingRun, load_training_run
-
-_TEMPLATES = files("metamath_ray.reports") / "templates"
 
 _GIB = 1 << 30
 _TABLE_ROWS = 30
@@ -87,17 +85,8 @@ def _render(run: TrainingRun) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("metamath_ray.reports", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = make_environment()
     environment.filters |= {
-        "integer": figures.integer,
-        "percent": figures.percent,
-        "duration": figures.duration,
         "loss": lambda value: "–" if value is None or math.isnan(value) else f"{value:.4f}",
         "norm": lambda value: "–" if value is None else f"{value:,.3f}",
         "compact": lambda value: "–" if value is None else compact(value),
@@ -106,12 +95,11 @@ def _environment() -> jinja2.Environment:
         "moment": lambda seconds: f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC",
         "place": lambda share: f"{100 * share:.2f}%",
     }
-    environment.globals |= {"ratio": figures.ratio}
     return environment
 
 
 def _style() -> str:
-    return "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "training.css"))
+    return "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "training.css"))
 
 
 def _loss_chart(run: TrainingRun, smoothed: list[float], window: int) -> Chart:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from metamath_ray.reports._run import BadReportInputError
+from metamath_ray.reports._run import BadReportInputError, load_config, read_text
 
+_WRITER = "a training run"
 _FINAL_STEPS = 10  # over which the final loss is averaged, as in summary.json
 
 
@@ -128,7 +128,7 @@ def load_training_run(output: Path) -> TrainingRun:
     """The run in `output`. Raises `BadReportInputError` where a file is missing or can't be read."""
     if not output.is_dir():
         raise BadReportInputError(f"{output} is no folder; name the output folder of a training run")
-    config = _load_config(output / "config.yaml")
+    config = load_config(output / "config.yaml", writer=_WRITER)
     chosen = _check(config, str(output / "config.yaml"), Chosen)
     steps = tuple(_load_steps(output / "metrics.jsonl"))
     manifest = _load_record(output / "data" / "manifest.json", Manifest)
@@ -171,18 +171,8 @@ def _checkpoints(output: Path) -> tuple[str, ...]:
     )
 
 
-def _load_config(path: Path) -> dict[str, Any]:
-    try:
-        config = yaml.safe_load(_read(path))
-    except yaml.YAMLError as error:
-        raise BadReportInputError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(config, dict):
-        raise BadReportInputError(f"{path} must hold a mapping of options, got {type(config).__name__}")
-    return config
-
-
 def _load_steps(path: Path) -> Iterator[Step]:
-    lines = _read(path).split("\n")[:-1]  # what follows the last newline is being written
+    lines = read_text(path, writer=_WRITER).split("\n")[:-1]  # what follows the last newline is being written
     if not lines:
         raise BadReportInputError(f"{path} holds no step yet")
     for number, line in enumerate(lines, start=1):
@@ -190,7 +180,7 @@ def _load_steps(path: Path) -> Iterator[Step]:
 
 
 def _load_record(path: Path, kind: type[R]) -> R:
-    return _parse(_read(path), str(path), kind)
+    return _parse(read_text(path, writer=_WRITER), str(path), kind)
 
 
 def _parse(text: str, where: str, kind: type[R]) -> R:
@@ -208,12 +198,3 @@ def _check(values: Any, where: str, kind: type[R]) -> R:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole of it"
         raise BadReportInputError(f"{where}: {place}: {first['msg']}") from None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise BadReportInputError(f"{path} is missing; a training run writes it") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadReportInputError(f"{path} can't be read: {error}") from None

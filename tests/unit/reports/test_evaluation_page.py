@@ -5,7 +5,6 @@ import hashlib
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -31,36 +30,12 @@ from metamath_ray.evaluation._predictions import ungraded_prediction
 from metamath_ray.problems import Problem
 from metamath_ray.reports import BadReportInputError, write_comparison_report, write_evaluation_report
 
-from .conftest import HOSTILE, SECRET
+from .conftest import HOSTILE, SECRET, Page
 
 ACTIVE = ("script", "img", "iframe", "link", "object", "embed", "base")
 
 
-class Page(HTMLParser):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.words = ""
-        self._inside = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag in ("script", "style"):
-            self._inside = tag
-            self.scripts += [""] * (tag == "script")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == self._inside:
-            self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._inside == "script":
-            self.scripts[-1] += data
-        elif not self._inside:
-            self.words += data
-
+class EvaluationPage(Page):
     @property
     def data(self) -> dict[str, Any]:
         return dict(json.loads(self.scripts[0]))
@@ -102,16 +77,16 @@ def output(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def page(output: Path) -> Page:
-    return Page(write_evaluation_report(output).read_text(encoding="utf-8"))
+def page(output: Path) -> EvaluationPage:
+    return EvaluationPage(write_evaluation_report(output).read_text(encoding="utf-8"))
 
 
 @pytest.fixture
-def comparison(tmp_path: Path, output: Path) -> Page:
+def comparison(tmp_path: Path, output: Path) -> EvaluationPage:
     other = write_evaluation(tmp_path / "b", make_predictions(90, right=2), model="/m/other")
     write_comparison(compare_evaluations(output, other), a=output, b=other, output=tmp_path)
     path = write_comparison_report(output, other, output=tmp_path)
-    return Page(path.read_text(encoding="utf-8"))
+    return EvaluationPage(path.read_text(encoding="utf-8"))
 
 
 def test_the_page_says_the_scores_of_the_summary(page):
@@ -170,18 +145,18 @@ def test_many_long_completions_keep_the_page_small(tmp_path):
     many = tuple(replace(wrong, problem_id=f"p{number}") for number in range(900))
     path = write_evaluation_report(write_evaluation(tmp_path / "big", many))
     assert path.stat().st_size < 2_000_000
-    assert re.search(r"\d+ of the 900 completions", Page(path.read_text()).words)
+    assert re.search(r"\d+ of the 900 completions", EvaluationPage(path.read_text()).words)
 
 
 def test_samples_are_shown_as_pass_and_maj(tmp_path):
     output = write_evaluation(tmp_path / "s", make_predictions(20, right=3, samples=4))
-    words = Page(write_evaluation_report(output).read_text()).words
+    words = EvaluationPage(write_evaluation_report(output).read_text()).words
     assert "pass@k" in words
     assert "4 samples of each problem" in words
 
 
 def test_an_evaluation_without_a_wrong_answer_says_so(tmp_path):
-    page = Page(
+    page = EvaluationPage(
         write_evaluation_report(write_evaluation(tmp_path / "s", make_predictions(4, right=1))).read_text()
     )
     assert page.data["items"] == []

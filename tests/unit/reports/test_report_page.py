@@ -6,7 +6,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -17,79 +16,53 @@ import yaml
 
 from metamath_ray.reports import write_build_report
 
-from .conftest import HOSTILE, SECRET, make_candidates, write_run
+from .conftest import HOSTILE, SECRET, Page, make_candidates, write_run
 
 
-class Page(HTMLParser):
-    """The tags, the visible text, and the scripts of a page, as a browser's parser splits them."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.words = ""
-        self._inside = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag in ("script", "style"):
-            self._inside = tag
-            self.scripts += [""] * (tag == "script")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == self._inside:
-            self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._inside == "script":
-            self.scripts[-1] += data
-        elif not self._inside:
-            self.words += data
-
+class BuildPage(Page):
     @property
     def samples(self) -> list[dict[str, Any]]:
         return list(json.loads(self.scripts[0]))
 
 
 @pytest.fixture
-def page(run_dir: Path) -> Page:
-    return Page(write_build_report(run_dir).read_text(encoding="utf-8"))
+def page(run_dir: Path) -> BuildPage:
+    return BuildPage(write_build_report(run_dir).read_text(encoding="utf-8"))
 
 
 def summary_of(run_dir: Path) -> dict[str, Any]:
     return dict(json.loads((run_dir / "summary.json").read_text()))
 
 
-def test_hostile_replies_add_no_element_to_the_page(page: Page) -> None:
+def test_hostile_replies_add_no_element_to_the_page(page: BuildPage) -> None:
     kinds = Counter(tag for tag, _ in page.tags)
     assert (kinds["script"], kinds["img"]) == (2, 0)
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
 
 
-def test_a_hostile_example_is_shown_as_it_came(page: Page) -> None:
+def test_a_hostile_example_is_shown_as_it_came(page: BuildPage) -> None:
     assert HOSTILE[0] in page.words
 
 
 def test_every_hostile_text_survives_the_embedded_json(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run", make_candidates(40))
-    page = Page(write_build_report(run_dir).read_text(encoding="utf-8"))
+    page = BuildPage(write_build_report(run_dir).read_text(encoding="utf-8"))
     for text in HOSTILE:
         assert any(text in sample["question"] for sample in page.samples)
 
 
-def test_the_embedded_json_holds_no_markup_and_no_line_separator(page: Page) -> None:
+def test_the_embedded_json_holds_no_markup_and_no_line_separator(page: BuildPage) -> None:
     assert not re.search("[<>&\u2028\u2029]", page.scripts[0])
 
 
-def test_the_content_policy_admits_the_pages_own_script_alone(page: Page) -> None:
+def test_the_content_policy_admits_the_pages_own_script_alone(page: BuildPage) -> None:
     policy = next(a["content"] or "" for tag, a in page.tags if a.get("http-equiv"))
     digest = base64.b64encode(hashlib.sha256(page.scripts[1].encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in policy
     assert "default-src 'none'" in policy
 
 
-def test_the_page_loads_nothing(page: Page) -> None:
+def test_the_page_loads_nothing(page: BuildPage) -> None:
     assert not [a for _, a in page.tags if "src" in a or not (a.get("href") or "#").startswith("#")]
 
 
@@ -160,7 +133,7 @@ def test_no_secret_of_the_options_reaches_the_page(run_dir: Path) -> None:
     assert "(not shown)" in text
 
 
-def test_samples_have_every_type_and_verdict(page: Page) -> None:
+def test_samples_have_every_type_and_verdict(page: BuildPage) -> None:
     there = {(sample["type"], sample["verdict"]) for sample in page.samples}
     assert len(page.samples) == 400
     assert {kind for kind, _ in there} == {
@@ -176,7 +149,7 @@ def test_samples_do_not_depend_on_how_candidates_lie_in_files(tmp_path: Path) ->
     assert one == five
 
 
-def test_samples_that_became_rows_are_marked(page: Page, run_dir: Path) -> None:
+def test_samples_that_became_rows_are_marked(page: BuildPage, run_dir: Path) -> None:
     rows = set(pq.read_table(run_dir / "dataset").column("request_key").to_pylist())
     assert any(sample["selected"] for sample in page.samples)
     assert all(sample["selected"] == (sample["request_key"] in rows) for sample in page.samples)
@@ -184,7 +157,7 @@ def test_samples_that_became_rows_are_marked(page: Page, run_dir: Path) -> None:
 
 def test_questions_that_could_not_be_built_are_no_samples(tmp_path: Path) -> None:
     candidates = [row | {"question": ""} for row in make_candidates(20)] + make_candidates(30, seed=1)
-    page = Page(write_build_report(write_run(tmp_path / "run", candidates)).read_text())
+    page = BuildPage(write_build_report(write_run(tmp_path / "run", candidates)).read_text())
     assert len(page.samples) == 30
 
 
@@ -213,7 +186,7 @@ def test_a_build_without_any_path_still_has_a_page(tmp_path: Path) -> None:
             pq.write_table(pq.read_table(path).slice(0, 0), path)
     summary = summary_of(run_dir) | {"by_type": {}, "rows": 0, "dropped": {}}
     (run_dir / "summary.json").write_text(json.dumps(summary))
-    assert Page(write_build_report(run_dir).read_text()).samples == []
+    assert BuildPage(write_build_report(run_dir).read_text()).samples == []
 
 
 def test_a_run_without_prices_shows_no_money(run_dir: Path, edit_summary: Callable[..., None]) -> None:
@@ -255,7 +228,7 @@ def test_the_page_says_on_how_many_paths_and_by_how_many_points_the_rules_differ
 ) -> None:
     difference = {"by_type": {"GSM_SV": LINE}, "total": LINE, "seeds": SEED_LINE}
     edit_summary(compat=compat, compat_difference=difference)
-    words = " ".join(Page(write_build_report(run_dir).read_text(encoding="utf-8")).words.split())
+    words = " ".join(BuildPage(write_build_report(run_dir).read_text(encoding="utf-8")).words.split())
     assert "On 17 of 200 paths the verdicts differ" in words
     assert "a difference of \N{MINUS SIGN}2.50 points (4 gained by the paper's rules, 9 lost)" in words
     refusing = "fixed" if compat == "paper" else "paper's"
@@ -264,14 +237,14 @@ def test_the_page_says_on_how_many_paths_and_by_how_many_points_the_rules_differ
     assert "differs on 66 seeds; on 55 of them the paper's is empty" in words
 
 
-def test_the_page_counts_rows_with_a_false_step(run_dir: Path, page: Page) -> None:
+def test_the_page_counts_rows_with_a_false_step(run_dir: Path, page: BuildPage) -> None:
     counts = {kind: each["false_steps"] for kind, each in summary_of(run_dir)["by_type"].items()}
     words = " ".join(page.words.split())
     assert f" selected rows, {sum(counts.values())} state plain arithmetic that does not hold" in words
     assert ", ".join(f"{kind} {count}" for kind, count in counts.items() if count) in words
 
 
-def test_a_summary_without_the_difference_has_no_section_of_it(page: Page) -> None:
+def test_a_summary_without_the_difference_has_no_section_of_it(page: BuildPage) -> None:
     assert ("a", {"href": "#compat"}) not in page.tags
 
 
@@ -280,5 +253,5 @@ def test_the_page_warns_of_targets_that_were_not_met(
 ) -> None:
     miss = {"selected": 12, "target": 40, "why": "every question was sampled"}
     edit_summary(unmet_targets={"GSM_FOBAR": miss})
-    words = Page(write_build_report(run_dir).read_text(encoding="utf-8")).words
+    words = BuildPage(write_build_report(run_dir).read_text(encoding="utf-8")).words
     assert "GSM_FOBAR has 12 of 40 rows asked for: every question was sampled." in words
