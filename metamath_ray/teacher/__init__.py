@@ -1,7 +1,8 @@
 """The teacher: client, governor (rates, money), ledger (every reply, once), and the Ray Data stage."""
 
-from metamath_ray.teacher._client import TeacherClient
-from metamath_ray.teacher._demands import Counters, GovernorStatus
+from metamath_ray.teacher._client import TeacherClient, check_endpoints
+from metamath_ray.teacher._demands import Counters, EndpointStatus, GovernorStatus
+from metamath_ray.teacher._endpoints import EndpointOptions
 from metamath_ray.teacher._faults import Reject, Retry, Stop
 from metamath_ray.teacher._governor import Governor
 from metamath_ray.teacher._handles import (
@@ -20,7 +21,14 @@ from metamath_ray.teacher._ledger import (
     segment_paths,
     sum_usage,
 )
-from metamath_ray.teacher._options import ApiKey, TeacherOptions
+from metamath_ray.teacher._options import (
+    ApiKey,
+    ApiKeys,
+    Endpoint,
+    TeacherOptions,
+    read_api_keys,
+    resolve_endpoints,
+)
 from metamath_ray.teacher._requests import ChatRequest, Failure, Message, Outcome, Reply, request_keys
 from metamath_ray.teacher._segments import LedgerDamagedError
 from metamath_ray.teacher._stage import StageSetup, TeacherStage
@@ -28,8 +36,12 @@ from metamath_ray.teacher._worker import TeacherWorker
 
 __all__ = [
     "ApiKey",
+    "ApiKeys",
     "ChatRequest",
     "Counters",
+    "Endpoint",
+    "EndpointOptions",
+    "EndpointStatus",
     "Failure",
     "Governor",
     "GovernorStatus",
@@ -51,10 +63,13 @@ __all__ = [
     "TeacherWorker",
     "Usage",
     "build_index",
+    "check_endpoints",
     "export_ledger",
     "import_ledger",
     "iter_replies",
+    "read_api_keys",
     "request_keys",
+    "resolve_endpoints",
     "segment_paths",
     "start_governor",
     "sum_usage",

@@ -1,13 +1,17 @@
 """One call to an OpenAI-compatible chat endpoint: what came back, or what the failure means."""
 
+import asyncio
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from metamath_ray.teacher._faults import Fault, Retry, Stop, classify_status
-from metamath_ray.teacher._options import ApiKey, TeacherOptions
-from metamath_ray.teacher._requests import Message, sampling_of
+from metamath_ray.teacher._options import ApiKey, ApiKeys, Endpoint, TeacherOptions, resolve_endpoints
+from metamath_ray.teacher._requests import Message, canonical_json, encode_body, sampling_of
+
+_MOST_CONNECTIONS = 4096  # of one process
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,41 +34,51 @@ class Completion:
 class TeacherClient:
     """The `openai` client with our own retries above it and nothing parsed that we do not use.
 
-    `post(..., cast_to=object)` over the aiohttp transport costs half of the typed call.
+    The raw response over the aiohttp transport costs a third of the typed call over httpx. `headers` are those
+    of the newest reply, good or bad.
     """
 
-    def __init__(self, options: TeacherOptions, api_key: ApiKey) -> None:
-        from openai import (  # a worker needs it, an import of the package not
-            AsyncOpenAI,
-            DefaultAioHttpClient,
-        )
+    def __init__(self, options: TeacherOptions, *, endpoint: Endpoint, api_key: ApiKey) -> None:
+        import httpx2  # openai's own; a worker needs them, an import of the package not
+        from openai import AsyncOpenAI, DefaultAioHttpClient
 
-        self._options = options
+        self._model = options.model
+        self._timeout_s = options.timeout
+        self._where = endpoint.base_url
+        self._response_type = httpx2.Response
+        self._rest: dict[int, bytes] = {}
+        self._sampling = sampling_of(options)
+        self.headers: Mapping[str, str] = {}
+        limits = httpx2.Limits(max_connections=min(endpoint.max_in_flight, _MOST_CONNECTIONS) + 1)
         self._client = AsyncOpenAI(
-            base_url=options.base_url,
+            base_url=endpoint.base_url,
             api_key=api_key.get_secret_value(),
             max_retries=0,
             timeout=options.timeout,
-            http_client=DefaultAioHttpClient(timeout=options.timeout),
+            http_client=DefaultAioHttpClient(timeout=options.timeout, limits=limits),
         )
 
     async def complete(self, messages: tuple[Message, ...], *, num_samples: int) -> Completion | Fault:
         """Ask once. Never raises for what an endpoint or the wire does; that is a `Fault`."""
         import openai
 
-        body = {"model": self._options.model, "messages": list(messages), **sampling_of(self._options)}
-        if num_samples > 1:
-            body["n"] = num_samples
+        body = encode_body(messages, self._rest_of_body(num_samples))
         try:
-            answer = await self._client.post("/chat/completions", cast_to=object, body=body)
-        except openai.APITimeoutError:
+            async with asyncio.timeout(self._timeout_s):  # the transport's own counts from byte to byte
+                response = await self._client.post(
+                    "/chat/completions", cast_to=self._response_type, content=body
+                )
+            self.headers = response.headers
+            answer = json.loads(response.content)
+        except (openai.APITimeoutError, TimeoutError):
             return Retry("timeout")
         except openai.APIStatusError as error:
+            self.headers = error.response.headers
             headers = {name.lower(): value for name, value in error.response.headers.items()}
             return classify_status(error.status_code, headers, error.body)
         except openai.APIConnectionError as error:
             return Retry(f"connection: {error.__cause__ or error}")
-        except (openai.APIResponseValidationError, json.JSONDecodeError, UnicodeDecodeError):
+        except (json.JSONDecodeError, UnicodeDecodeError):
             return Retry("truncated_json")
         return parse_completion(answer)
 
@@ -81,14 +95,37 @@ class TeacherClient:
             fault = classify_status(error.status_code, {}, error.body)
             return fault if isinstance(fault, Stop) and error.status_code in (401, 403) else None
         except openai.APIConnectionError as error:
-            return Stop(f"no teacher answers at {self._options.base_url}: {error.__cause__ or error}")
+            return Stop(f"no teacher answers at {self._where}: {error.__cause__ or error}")
         except (openai.APIResponseValidationError, json.JSONDecodeError, UnicodeDecodeError):
             return None
-        return _check_model(answer, self._options.model)
+        return _check_model(answer, self._model)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    def _rest_of_body(self, num_samples: int) -> bytes:
+        if num_samples not in self._rest:
+            several = {"n": num_samples} if num_samples > 1 else {}
+            self._rest[num_samples] = canonical_json({"model": self._model, **self._sampling, **several})
+        return self._rest[num_samples]
+
+
+async def check_endpoints(options: TeacherOptions, api_keys: ApiKeys) -> dict[Endpoint, Stop]:
+    """The endpoints that would answer no request, and why; asks each for its list of models."""
+
+    async def check(endpoint: Endpoint) -> Fault | None:
+        client = TeacherClient(options, endpoint=endpoint, api_key=api_keys[endpoint.api_key_env])
+        try:
+            return await client.check()
+        finally:
+            await client.close()
+
+    endpoints = resolve_endpoints(options)
+    faults = await asyncio.gather(*(check(endpoint) for endpoint in endpoints))
+    return {
+        endpoint: fault for endpoint, fault in zip(endpoints, faults, strict=True) if isinstance(fault, Stop)
+    }
 
 
 def parse_completion(answer: Any) -> Completion | Fault:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from metamath_ray.teacher._limit_headers import SeenLimits
+
 LEASE_S = 0.5
 
 
@@ -35,29 +37,82 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
-    """A worker's report: what waits and what runs there, and its counters so far.
+class EndpointReport:
+    """What runs at one endpoint for a worker, and what came of it since the worker started.
 
-    `wanted` is how many requests it can start within a lease, `unused` how many of its last lease it
-    did not start and gives back.
+    `unused` is how many requests of the last lease were not started and are given back, `soon` how many calls
+    will end within a lease.
     """
 
-    waiting: int
-    in_flight: int
-    wanted: int = 0
+    in_flight: int = 0
     unused: int = 0
-    counters: Counters = Counters()
+    soon: int = 0
+    calls: int = 0
+    tokens: int = 0
+    tokens_squared: int = 0
     retry_after_s: float | None = None  # set once after a 429 or 503: 0.0 where the server named no time
+    limits: SeenLimits | None = None  # the newest headers since the last report
+    avoided: bool = False  # it fails this worker; others may have better luck
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A worker's report: how many calls wait there, what runs at each endpoint, and its counters so far."""
+
+    waiting: int
+    endpoints: tuple[EndpointReport, ...] = (EndpointReport(),)
+    counters: Counters = Counters()
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that run, at all endpoints."""
+        return sum(report.in_flight for report in self.endpoints)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a worker may start at one endpoint: `requests`, never more than `slots` running at once."""
+
+    requests: int = 0
+    slots: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What a worker may start now: `requests` within `LEASE_S`, never more than `slots` running at once."""
+    """What a worker may start within `LEASE_S`, a share for each endpoint; `stop` says why the run ends.
 
-    requests: int
-    slots: int
-    pause_s: float
+    `again_s` is when to ask again where the lease is less than what waits; asking sooner brings no more.
+    """
+
+    shares: tuple[Share, ...] = (Share(),)
+    pause_s: float = 0.0
+    again_s: float = LEASE_S / 2
     stop: str | None = None
+
+    @property
+    def requests(self) -> int:
+        """Calls that may start, at all endpoints."""
+        return sum(share.requests for share in self.shares)
+
+    @property
+    def slots(self) -> int:
+        """Calls that may run at once, at all endpoints."""
+        return sum(share.slots for share in self.shares)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatus:
+    """One endpoint as the governor sees it: `out` says why it is used no more, `rate_factor` is 1 but after 429s."""
+
+    name: str
+    calls: int
+    tokens: int
+    in_flight: int
+    rpm: float | None
+    tpm: float | None
+    rate_factor: float
+    paused_s: float
+    out: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +124,4 @@ class GovernorStatus:
     waiting: int
     stop: str | None
     verdicts: Mapping[str, int]
+    endpoints: tuple[EndpointStatus, ...] = ()

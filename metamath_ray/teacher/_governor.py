@@ -1,217 +1,272 @@
 """The governor: rates, money and slots of the whole cluster, leased to the workers in slices.
 
 `Governor` is plain Python under an injected clock; `start_governor` puts it behind a named Ray actor.
-Workers report cumulative counters with each lease, and the governor writes down what it has heard, so one
-that was restarted knows what they have spent, those that died before it included.
+Workers report cumulative counters with each lease, and the governor writes down what it has heard and
+granted, so one that was restarted knows what was spent in the last minute, by whom, and what is still held.
 """
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from metamath_ray.teacher._demands import LEASE_S, Counters, Demand, GovernorStatus, Lease
-from metamath_ray.teacher._memory import load_memory, save_memory
-from metamath_ray.teacher._options import TeacherOptions
-from metamath_ray.teacher._rates import RateLimit
+from metamath_ray.teacher._accounts import UNLIMITED, CallSize, EndpointAccount
+from metamath_ray.teacher._book import Book, Worker
+from metamath_ray.teacher._demands import LEASE_S, Demand, GovernorStatus, Lease, Share
+from metamath_ray.teacher._memory import Memory, SavedState
+from metamath_ray.teacher._options import TeacherOptions, resolve_endpoints
+from metamath_ray.teacher._places import could_start
+from metamath_ray.teacher._rates import WINDOW_S
+from metamath_ray.teacher._sharing import FairLevel, FairTurns, split_by_room
 
 logger = logging.getLogger(__name__)
 
 _FORGET_WORKER_AFTER_S = 30.0
-_SETTLE_S = 2.0  # after a restart: every worker with a call in flight has reported by then
+_SETTLE_S = 2.0  # after a restart without a memory: every worker with a call in flight has reported by then
 _SAVE_EVERY_S = 1.0
-_TOKENS_A_CALL_AT_FIRST = 1_000.0
 _CALLS_OF_UNKNOWN_PRICE = 4
-
-
-@dataclass
-class _Worker:
-    demand: Demand
-    seen: float
-    slots: int = 0
-    granted: int = 0  # since its last report: neither running nor settled as far as we know
+_AGAIN_S = (0.1, 20.0)
+_REPORTS_PER_S = 20  # of workers that get less than they want: enough to leave no unit unfetched
 
 
 @dataclass
 class Governor:
     """Rates, money and slots for all workers. Not safe for threads; the actor runs one call at a time.
 
-    `memory` is a file that survives the governor; it is read where `restarted` says that this governor takes
-    the place of one that died.
+    `memory` survives the governor. Where `restarted` says that this one takes the place of one that died, all
+    of it is taken over; a new run takes over what was spent in the minute before it. Without a memory, a
+    restarted governor begins as though that minute had been spent to the limits.
     """
 
     options: TeacherOptions
     budget_usd: float | None = None
     spent_usd_before: float = 0.0
     clock: Callable[[], float] = time.monotonic
-    memory: Path | None = None
+    wall: Callable[[], float] = time.time
+    memory: Memory | None = None
     restarted: bool = False
-    _workers: dict[str, _Worker] = field(default_factory=dict, init=False)
-    _counters: dict[str, Counters] = field(default_factory=dict, init=False)
-    _total: Counters = field(default_factory=Counters, init=False)
     _verdicts: Counter[str] = field(default_factory=Counter, init=False)
     _stop: str | None = field(default=None, init=False)
-    _paused_until: float = field(default=-1e9, init=False)
-    _slowed_at: float = field(default=-1e9, init=False)
-    _saved_at: float = field(default=-1e9, init=False)
-    _charged_tokens: float = field(default=0.0, init=False)
+    _size: CallSize = field(default_factory=CallSize, init=False)
+    _turns: FairTurns = field(default_factory=FairTurns, init=False)
+    _settles_at: float = field(default=-math.inf, init=False)
+    _knows_workers: bool = field(default=True, init=False)
+    _saved_at: float = field(default=-math.inf, init=False)
+    _saved_workers: frozenset[str] = field(default=frozenset(), init=False)
 
     def __post_init__(self) -> None:
-        """Start with empty buckets: what came before a restart is not known."""
+        """Take over what the governor before it knew."""
         now = self.clock()
-        self._requests = RateLimit(self.options.rpm, LEASE_S, now) if self.options.rpm else None
-        self._tokens = RateLimit(self.options.tpm, LEASE_S, now) if self.options.tpm else None
-        self._settles_at = now + _SETTLE_S if self.restarted else now
-        if self.restarted and self.memory is not None:
-            self._counters, self._stop = load_memory(self.memory)
-            for counters in self._counters.values():
-                self._total = self._total.plus(counters)
-            self._charged_tokens = self._total.tokens
-            logger.warning("the governor was restarted after %d calls", self._total.calls_made)
+        self._accounts = [
+            EndpointAccount(endpoint, self._size, now) for endpoint in resolve_endpoints(self.options)
+        ]
+        self._levels = [FairLevel() for _ in self._accounts]
+        self._book = Book(self._accounts)
+        state = self.memory.load() if self.memory is not None else None
+        if state is not None:
+            self._recall_rates(state)
+        if not self.restarted:
+            return
+        if state is not None:
+            self._recall_run(state, now)
+        else:
+            self._begin_blind(now)
+        logger.warning("the governor was restarted after %d calls", self._book.total.calls_made)
 
     def lease(self, worker: str, demand: Demand) -> Lease:
         """Take a worker's report and give it its next slice."""
         now = self.clock()
-        me = self._note(worker, demand, now)
+        for account in self._accounts:
+            account.refill(now)
+        me = self._hear(worker, demand, now)
+        for account in self._accounts:
+            account.settle()
         affordable = self._affordable_calls()
         if affordable == 0 and self._stop is None and self._num_outstanding() == 0:
             self.stop(f"the budget of {self.budget_usd} USD is spent")
         if self._stop is not None:
-            return Lease(0, 0, 0.0, self._stop)
-        self._refill(now)
-        settles_s = max(0.0, self._settles_at - now)
-        me.slots = self._slots(worker) if settles_s == 0 else demand.in_flight
-        pause_s = max(settles_s, self._paused_until - now, 0.0)
-        if pause_s == 0 and me.slots > 0:
-            me.granted = self._grant(min(demand.waiting, demand.wanted, affordable, self._rate_share(demand)))
-        return Lease(me.granted, me.slots, pause_s)
+            return Lease((Share(),) * len(self._accounts), stop=self._stop)
+        settles_s = self._settles_s(now)
+        self._give_slots(me, now, settling=settles_s > 0)
+        if settles_s == 0 and demand.waiting:
+            self._grant(me, affordable, now)
+        if now - self._saved_at >= _SAVE_EVERY_S or (demand.waiting and worker not in self._saved_workers):
+            self._save(now)
+        shares = tuple(Share(calls, slots) for calls, slots in zip(me.granted, me.slots, strict=True))
+        return Lease(shares, self._pause_s(now, settles_s), self._again_s())
 
     def stop(self, reason: str) -> None:
         """Stop the run: every worker learns `reason` with its next lease. The first reason stays."""
         self._stop = self._stop or reason
-        self._remember()
+        self._save(self.clock())
+
+    def take_out(self, endpoint: int, reason: str) -> str | None:
+        """Use an endpoint no more; gives the reason of the run's end where it was the last one."""
+        account = self._accounts[endpoint]
+        if account.out is None:
+            account.out = reason
+            if len(self._accounts) == 1:
+                self.stop(reason)
+            elif all(other.out is not None for other in self._accounts):
+                self.stop("; ".join(f"{other.endpoint.name}: {other.out}" for other in self._accounts))
+            else:
+                logger.warning("%s is used no more: %s", account.endpoint.name, reason)
+                self._save(self.clock())
+        return self._stop
 
     def status(self) -> GovernorStatus:
         """What the run has done so far."""
-        demands = [worker.demand for worker in self._workers.values()]
+        now = self.clock()
         return GovernorStatus(
-            counters=self._total,
-            in_flight=sum(demand.in_flight for demand in demands),
-            waiting=sum(demand.waiting for demand in demands),
+            counters=self._book.total,
+            in_flight=sum(account.in_flight for account in self._accounts),
+            waiting=self._book.waiting,
             stop=self._stop,
             verdicts=dict(self._verdicts),
+            endpoints=tuple(account.status(now) for account in self._accounts),
         )
 
     def add_verdicts(self, counts: Mapping[str, int]) -> None:
         """Count graded paths for the progress line; a restart begins again, the summary counts the rows."""
         self._verdicts.update(counts)
 
-    def _note(self, worker: str, demand: Demand, now: float) -> _Worker:
-        for name, other in list(self._workers.items()):
-            if now - other.seen > _FORGET_WORKER_AFTER_S and name != worker:
-                del self._workers[name]  # it died: its slots are free, what it spent stays spent
-        me = self._workers.setdefault(worker, _Worker(demand, now))
-        if self._requests is not None and (unused := min(demand.unused, me.granted)):
-            self._requests.give_back(unused, charged_at=me.seen)
-        me.demand, me.seen, me.granted = demand, now, 0
-        self._count(worker, demand.counters, now)
-        if demand.retry_after_s is not None:
-            self._slow_down(demand.retry_after_s, now)
+    def _hear(self, worker: str, demand: Demand, now: float) -> Worker:
+        rested = worker not in self._book.workers or not self._book.workers[worker].demand.waiting
+        me = self._book.hear(worker, demand, now)
+        if rested:
+            me.served = max(me.served, self._turns.service)  # rest earns nothing
+        for at, (account, report) in enumerate(zip(self._accounts, demand.endpoints, strict=True)):
+            if report.retry_after_s is not None:
+                account.slow_down(report.retry_after_s, now)
+            if report.limits is not None:
+                pause_s = account.learn(report.limits, now)
+                if pause_s > self.options.give_up_after:
+                    self.take_out(at, f"the teacher's limit is used up for the next {pause_s:.0f} s")
+        self._book.forget_silent(now, self._patience_s())
         return me
 
-    def _count(self, worker: str, counters: Counters, now: float) -> None:
-        if worker not in self._counters:  # a restart forgot it: no debt of this minute's
-            self._charged_tokens += counters.tokens
-        self._total = self._total.plus(counters).minus(self._counters.get(worker, Counters()))
-        self._counters[worker] = counters
-        if now - self._saved_at >= _SAVE_EVERY_S:
-            self._saved_at = now
-            self._remember()
+    def _give_slots(self, me: Worker, now: float, *, settling: bool) -> None:
+        """Max-min fair shares of each endpoint's slots, less what the others still hold or run."""
+        for at, account in enumerate(self._accounts):
+            running = me.demand.endpoints[at].in_flight
+            fair = self._levels[at].share(
+                running + me.demand.waiting,
+                of=account.capacity,
+                total_need=account.needed,
+                needs=lambda at=at: self._book.needs(at),  # type: ignore[misc]  # called at once
+                now=now,
+            )
+            free = account.capacity - (account.held - max(me.slots[at], running))
+            self._book.set_slots(me, at, running if settling else max(0, min(fair, free)))
 
-    def _remember(self) -> None:
-        if self.memory is not None:
-            save_memory(self.memory, self._counters, self._stop)
+    def _grant(self, me: Worker, affordable: int, now: float) -> None:
+        rooms = self._rooms(me, now)
+        ready = [room * account.lies_ready() for room, account in zip(rooms, self._accounts, strict=True)]
+        slice_ = self._slice()
+        due = UNLIMITED if slice_ is None else max(self._turns.due(me.served, slice_), sum(ready))
+        calls = min(me.demand.waiting, affordable, sum(rooms), due)
+        if calls <= 0:
+            return
+        me.granted = split_by_room(calls, rooms)
+        for account, granted in zip(self._accounts, me.granted, strict=True):
+            if granted:
+                account.grant(granted)
+        if slice_ is not None:
+            num_active = self._book.num_active
+            me.served = self._turns.serve(me.served, calls, num_active=num_active, slice_=slice_)
 
-    def _slow_down(self, retry_after_s: float, now: float) -> None:
-        self._paused_until = max(self._paused_until, now + retry_after_s)
-        if now - self._slowed_at >= 1.0:  # one step a second, however many workers tell of the same limit
-            self._slowed_at = now
-            for limit in self._limits():
-                limit.factor = max(0.05, limit.factor * 0.8)
+    def _rooms(self, me: Worker, now: float) -> list[int]:
+        """Calls that this worker could start at each endpoint within a lease; none where it avoids one of several."""
+        rooms = []
+        reports = me.demand.endpoints
+        live = [
+            not report.avoided for report, a in zip(reports, self._accounts, strict=True) if a.out is None
+        ]
+        for account, report, slots in zip(self._accounts, reports, me.slots, strict=True):
+            startable = could_start(Share(0, slots), report)
+            is_avoided = report.avoided and any(live)
+            rooms.append(min(startable, account.room(now)) if startable and not is_avoided else 0)
+        return rooms
 
-    def _limits(self) -> list[RateLimit]:
-        return [limit for limit in (self._requests, self._tokens) if limit is not None]
+    def _slice(self) -> float | None:
+        """Calls that a worker's turn brings, a little more than its share of the rate; None without a rate."""
+        calls_per_s = sum(account.calls_per_s() for account in self._accounts)
+        if calls_per_s == math.inf:
+            return None
+        return max(1.0, 1.5 * calls_per_s * max(LEASE_S, self._again_s()) / max(1, self._book.num_active))
 
-    def _refill(self, now: float) -> None:
-        for limit in self._limits():
-            limit.factor = min(1.0, limit.factor + 0.02 * max(0.0, min(now - limit.now, 1.0)))
-            limit.refill(now)
-        if self._tokens is not None:
-            charge = self._total.tokens + self._tokens_a_call() * self._num_outstanding()
-            more = charge - self._charged_tokens
-            if more > 0:
-                self._tokens.charge(more)
-            else:
-                self._tokens.give_back(-more, charged_at=now)
-            self._charged_tokens = charge
+    def _pause_s(self, now: float, settles_s: float) -> float:
+        pauses = [account.paused_s(now) for account in self._accounts if account.out is None]
+        return max(settles_s, min(pauses, default=0.0))
+
+    def _again_s(self) -> float:
+        return min(_AGAIN_S[1], max(_AGAIN_S[0], self._book.num_active / _REPORTS_PER_S))
+
+    def _patience_s(self) -> float:
+        return max(_FORGET_WORKER_AFTER_S, 3 * self._again_s())
 
     def _num_outstanding(self) -> int:
-        return sum(worker.demand.in_flight + worker.granted for worker in self._workers.values())
-
-    def _tokens_a_call(self) -> float:
-        if self._total.calls_made < 1:
-            return _TOKENS_A_CALL_AT_FIRST
-        return max(1.0, self._total.tokens / self._total.calls_made)
-
-    def _rate_share(self, demand: Demand) -> int:
-        """No worker takes more at a time than its share of a lease's worth, so that none starves another."""
-        if self._requests is None:
-            return demand.wanted
-        waiting = sum(worker.demand.waiting for worker in self._workers.values())
-        return max(1, int(self._requests.refill_per_s * LEASE_S * demand.waiting / max(1, waiting)))
-
-    def _grant(self, wanted: int) -> int:
-        a_call = self._tokens_a_call()
-        if self._requests is not None:
-            wanted = min(wanted, self._requests.room_for(1.0))
-        if self._tokens is not None:
-            wanted = min(wanted, self._tokens.room_for(a_call))
-        if wanted > 0 and self._requests is not None:
-            self._requests.charge(wanted)
-        if wanted > 0 and self._tokens is not None:
-            self._tokens.charge(wanted * a_call)
-            self._charged_tokens += wanted * a_call
-        return wanted
-
-    def _slots(self, worker: str) -> int:
-        """Max-min fair share of `max_in_flight`, less what the others still hold or run."""
-        needs = {name: w.demand.waiting + w.demand.in_flight for name, w in self._workers.items()}
-        fair = _fair_share(needs, self.options.max_in_flight)[worker]
-        held = sum(max(w.slots, w.demand.in_flight) for name, w in self._workers.items() if name != worker)
-        return max(0, min(fair, self.options.max_in_flight - held))
+        return sum(account.outstanding for account in self._accounts)
 
     def _affordable_calls(self) -> int:
         """Calls that the budget has room for beside those in flight, at the mean price so far."""
         if self.budget_usd is None:
-            return self.options.max_in_flight
-        left_usd = self.budget_usd - self.spent_usd_before - self._total.usd
+            return UNLIMITED
+        total = self._book.total
+        left_usd = self.budget_usd - self.spent_usd_before - total.usd
         if left_usd <= 0:
             return 0
-        if self._total.calls_made == 0:
+        if total.calls_made == 0:
             return max(0, _CALLS_OF_UNKNOWN_PRICE - self._num_outstanding())
-        a_call = self._total.usd / self._total.calls_made
-        left = left_usd / a_call - self._num_outstanding() if a_call > 0 else self.options.max_in_flight
-        return max(0, min(int(left), self.options.max_in_flight))
+        a_call = total.usd / total.calls_made
+        left = left_usd / a_call - self._num_outstanding() if a_call > 0 else UNLIMITED
+        return max(0, min(int(left), UNLIMITED))
 
+    def _settles_s(self, now: float) -> float:
+        """Seconds until it is known what the workers hold that the governor before gave out at the last."""
+        if now >= self._settles_at or (self._knows_workers and not self._book.unheard):
+            return 0.0
+        return min(LEASE_S, self._settles_at - now)
 
-def _fair_share(needs: dict[str, int], capacity: int) -> dict[str, int]:
-    """Split `capacity` so that nobody gets more than it needs and the smallest needs are met first."""
-    shares, left = dict.fromkeys(needs, 0), capacity
-    waiting = sorted(needs.items(), key=lambda item: (item[1], item[0]))
-    while waiting and left > 0:
-        name, need = waiting.pop(0)
-        shares[name] = min(need, -(-left // (len(waiting) + 1)))
-        left -= shares[name]
-    return shares
+    def _save(self, now: float) -> None:
+        """Write down what the next governor must know: each second, and before a worker first holds anything."""
+        self._saved_at = now
+        if self.memory is None:
+            return
+        workers = self._book.saved_workers()
+        self._saved_workers = frozenset(workers)
+        self.memory.save(
+            SavedState(
+                wall_s=self.wall(),
+                stop=self._stop,
+                endpoints=tuple(account.snapshot(now) for account in self._accounts),
+                size=(self._size.calls, self._size.tokens, self._size.squares),
+                sums=self._book.saved_sums(),
+                workers=workers,
+            )
+        )
+
+    def _recall_rates(self, state: SavedState) -> None:
+        age_s = max(0.0, self.wall() - state.wall_s)
+        if age_s > WINDOW_S + LEASE_S and not self.restarted:
+            return
+        saved = {endpoint.name: endpoint for endpoint in state.endpoints}
+        for account in self._accounts:
+            if (known := saved.get(account.endpoint.name)) is not None:
+                account.restore_rates(known, age_s=age_s, unknown_s=min(age_s, _SAVE_EVERY_S))
+
+    def _recall_run(self, state: SavedState, now: float) -> None:
+        self._stop = state.stop
+        self._size.calls, self._size.tokens, self._size.squares = state.size
+        for account, saved in zip(self._accounts, state.endpoints, strict=True):
+            account.restore_run(saved)
+        self._book.restore(state, now)
+        self._settles_at = now + self._patience_s()
+
+    def _begin_blind(self, now: float) -> None:
+        self._knows_workers = False
+        self._settles_at = now + _SETTLE_S
+        for account in self._accounts:
+            account.fill_window()

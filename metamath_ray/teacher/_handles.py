@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from metamath_ray.teacher._demands import Demand, GovernorStatus, Lease
 from metamath_ray.teacher._governor import Governor
+from metamath_ray.teacher._memory import FileMemory
 from metamath_ray.teacher._options import TeacherOptions
 
 
@@ -18,8 +19,8 @@ class GovernorHandle(Protocol):
         """See `Governor.lease`."""
         ...
 
-    async def stop(self, reason: str) -> None:
-        """See `Governor.stop`."""
+    async def take_out(self, endpoint: int, reason: str) -> str | None:
+        """See `Governor.take_out`."""
         ...
 
 
@@ -33,9 +34,9 @@ class LocalGovernor:
         """See `Governor.lease`."""
         return self.governor.lease(worker, demand)
 
-    async def stop(self, reason: str) -> None:
-        """See `Governor.stop`."""
-        self.governor.stop(reason)
+    async def take_out(self, endpoint: int, reason: str) -> str | None:
+        """See `Governor.take_out`."""
+        return self.governor.take_out(endpoint, reason)
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,10 @@ class RayGovernor:
         lease: Lease = await self.actor.lease.remote(worker, demand)
         return lease
 
-    async def stop(self, reason: str) -> None:
-        """See `Governor.stop`."""
-        await self.actor.stop.remote(reason)
+    async def take_out(self, endpoint: int, reason: str) -> str | None:
+        """See `Governor.take_out`."""
+        stop: str | None = await self.actor.take_out.remote(endpoint, reason)
+        return stop
 
     def add_verdicts(self, counts: Mapping[str, int]) -> None:
         """See `Governor.add_verdicts`; waits for nothing."""
@@ -82,7 +84,8 @@ class _ActorGovernor(Governor):
         with warnings.catch_warnings():  # Ray's own use of an old name inside
             warnings.simplefilter("ignore")
             restarted = bool(ray.get_runtime_context().was_current_actor_reconstructed)
-        super().__init__(options, budget_usd, spent_usd, memory=memory, restarted=restarted)
+        kept = FileMemory(memory) if memory is not None else None
+        super().__init__(options, budget_usd, spent_usd, memory=kept, restarted=restarted)
 
 
 def start_governor(
@@ -95,7 +98,8 @@ def start_governor(
 ) -> RayGovernor:
     """Start the run's governor as a named actor that Ray restarts when it dies.
 
-    `memory`, a file in the run directory, lets the next one know what workers spent that died before it.
+    `memory`, a file in the run directory, lets the next one know what was spent before it, and how fast: the
+    one that Ray starts in its place, and that of another run of the same command within the minute.
     """
     import ray
 

@@ -6,119 +6,164 @@ import contextlib
 import random
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
 
 from metamath_ray.teacher._demands import LEASE_S, Counters, Demand, Lease
 from metamath_ray.teacher._handles import GovernorHandle
+from metamath_ray.teacher._places import Place, could_start
 
-_SPACING_S = 0.02  # between two reports of a worker whose leases are met in full
-_LIMITED_SPACING_S = 0.1  # and of one that gets less than it wants: asking more often brings no more
+_SPACING_S = 0.02  # between two reports
+_LONGEST_PAUSE_S = 5.0  # between two reports of a worker whose endpoints all pause
 
 
 class TeacherStoppedError(Exception):
     """The run was stopped (budget, key, quota, silent teacher); the reason is its text."""
 
 
-@dataclass
-class _Rate:
-    """Completions a second, smoothed, to foresee how many calls a lease can use."""
-
-    per_s: float = 0.0
-    done: int = 0
-    since: float = 0.0
-
-    def foresee(self, now: float) -> int:
-        if now - self.since >= LEASE_S:
-            self.per_s = 0.5 * self.per_s + 0.5 * self.done / (now - self.since)
-            self.done, self.since = 0, now
-        return int(self.per_s * LEASE_S * 1.5) + 1
-
-
 class LeaseHolder:
     """Lets at most the leased number of calls start; lives on one event loop.
 
-    `acquire` waits for a place and raises `TeacherStoppedError` once the run is stopped; `release` gives
-    the place back. A governor that is lost for good fails everything that waits with its error.
+    `acquire` waits for a place and gives the endpoint's number, or raises `TeacherStoppedError` once the run is
+    stopped; `release` gives the place back. A governor that is lost for good fails everything that waits with
+    its error.
     """
 
-    def __init__(self, governor: GovernorHandle, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        governor: GovernorHandle,
+        *,
+        num_endpoints: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._governor = governor
         self._clock = clock
         self._id = uuid.uuid4().hex
-        self._waiters: collections.deque[asyncio.Future[None]] = collections.deque()
+        self._waiters: collections.deque[asyncio.Future[int]] = collections.deque()
+        self._places = [Place(clock()) for _ in range(num_endpoints)]
         self._in_flight = 0
-        self._left = 0
-        self._lease = Lease(0, 0, 0.0)
+        self._lease = Lease(())
         self._expires = 0.0
-        self._rate = _Rate(since=self._clock())
         self._loop_task: asyncio.Task[None] | None = None
         self._short = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._renewing = asyncio.Lock()
-        self._retry_after_s: float | None = None
         self._was_met = True
-        self.counters = Counters()
+        self._sums: dict[str, float] = {}
 
-    async def acquire(self) -> None:
-        """Wait for the right to start one call."""
+    @property
+    def counters(self) -> Counters:
+        """What was counted since the start."""
+        return Counters(**self._sums)  # type: ignore[arg-type]  # whole numbers stay whole
+
+    async def acquire(self) -> int:
+        """Wait for the right to start one call; gives the number of the endpoint that is to get it."""
         if self._lease.stop is not None:
             raise TeacherStoppedError(self._lease.stop)
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not self._waiters and (at := self._free_place()) is not None:
+            self._start(at)
+            return at
+        waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        self._dispatch()
         self._ask_for_more()
         self._keep_reporting()
         try:
-            await waiter
+            return await waiter
         except asyncio.CancelledError:
             with contextlib.suppress(ValueError):
                 self._waiters.remove(waiter)
             if not waiter.cancelled() and waiter.exception() is None:  # given, but its caller is gone
-                self.release()
+                self.release(waiter.result())
             raise
 
-    def release(self) -> None:
-        """The call has ended, well or not."""
+    def release(self, at: int) -> None:
+        """The call at endpoint `at` has ended, well or not."""
+        place = self._places[at]
+        place.in_flight -= 1
+        place.rate.done += 1
         self._in_flight -= 1
-        self._rate.done += 1
-        self._dispatch()
-        self._ask_for_more()
+        if self._waiters:
+            self._dispatch()
+            self._ask_for_more()
+
+    def hand_back(self, at: int) -> None:
+        """Start nothing more of this lease at endpoint `at`."""
+        self._places[at].hand_back()
 
     def count(self, **changes: float) -> None:
         """Add to this worker's counters."""
-        self.counters = replace(
-            self.counters, **{name: getattr(self.counters, name) + change for name, change in changes.items()}
-        )
+        for name, change in changes.items():
+            self._sums[name] = self._sums.get(name, 0) + change
 
-    def throttled(self, retry_after_s: float | None) -> None:
-        """Tell the whole cluster with the next report that the server asked for less."""
-        self._retry_after_s = max(self._retry_after_s or 0.0, retry_after_s or 0.0)
+    def bill(self, at: int, tokens: int) -> None:
+        """Count an answered call and its tokens against the limits of its endpoint."""
+        place = self._places[at]
+        place.calls += 1
+        place.tokens += tokens
+        place.tokens_squared += tokens * tokens
+        place.on_trial = False
+
+    def see_headers(self, at: int, headers: Mapping[str, str]) -> None:
+        """Keep the newest headers; the limits in them go with the next report."""
+        self._places[at].headers = headers
+
+    def throttled(self, at: int, retry_after_s: float | None) -> None:
+        """Tell the whole cluster at once that the endpoint asked for less."""
+        place = self._places[at]
+        place.retry_after_s = max(place.retry_after_s or 0.0, retry_after_s or 0.0)
         self._short.set()
+        self._urgent.set()
         self._keep_reporting()
 
-    async def stop(self, reason: str) -> None:
-        """Stop the run for every worker."""
-        await self._governor.stop(reason)
-        self._refuse(reason)
+    def avoid(self, at: int, seconds: float) -> None:
+        """Send what waits elsewhere, if there is an elsewhere, for a while; then one call, until one is answered."""
+        if len(self._places) == 1:
+            return
+        place = self._places[at]
+        place.avoid_until = max(place.avoid_until, self._clock() + seconds)
+        place.on_trial = True
+        place.hand_back()
+
+    async def take_out(self, at: int, reason: str) -> str | None:
+        """Use an endpoint no more, in the whole cluster; gives the reason of the run's end if it was the last."""
+        self._places[at].hand_back()
+        stop = await self._governor.take_out(at, reason)
+        if stop is not None:
+            self._refuse(stop)
+        return stop
 
     async def report(self) -> None:
         """Send the counters as they are, so that none is missing after the last call."""
         await self._renew()
 
+    def _free_place(self) -> int | None:
+        """The endpoint with the most free capacity."""
+        if self._clock() >= self._expires:
+            return None
+        best, most = None, 0
+        for at, place in enumerate(self._places):
+            if (free := place.free) > most:
+                best, most = at, free
+        return best
+
+    def _start(self, at: int) -> None:
+        self._places[at].left -= 1
+        self._places[at].in_flight += 1
+        self._in_flight += 1
+        self._keep_reporting()
+
     def _dispatch(self) -> None:
-        while self._waiters and self._may_start() > 0 and self._in_flight < self._lease.slots:
+        while self._waiters and (at := self._free_place()) is not None:
             waiter = self._waiters.popleft()
             if not waiter.done():
-                self._left -= 1
-                self._in_flight += 1
-                waiter.set_result(None)
-
-    def _may_start(self) -> int:
-        """None after a 429, until the governor says how it goes on; what is left is given back."""
-        return 0 if self._retry_after_s is not None or self._clock() >= self._expires else self._left
+                self._start(at)
+                waiter.set_result(at)
 
     def _ask_for_more(self) -> None:
-        if self._waiters and self._may_start() <= 0 and self._in_flight < max(self._lease.slots, 1):
+        """A report at once, if it is for want of a lease that something waits, not for want of slots."""
+        if not self._waiters or self._short.is_set():
+            return
+        num_slots = sum(place.slots for place in self._places)
+        if self._in_flight < max(num_slots, 1) and self._free_place() is None:
             self._short.set()
 
     def _keep_reporting(self) -> None:
@@ -134,38 +179,36 @@ class LeaseHolder:
             if self._lease.stop is not None:
                 self._refuse(self._lease.stop)
             was_idle = not sent.waiting and not sent.in_flight
-            if was_idle and not self._waiters and not self._in_flight and self._retry_after_s is None:
+            if was_idle and not self._waiters and not self._in_flight and not self._urgent.is_set():
                 return
-            wait_s = self._lease.pause_s if 0 < self._lease.pause_s < LEASE_S / 2 else LEASE_S / 2
-            spacing_s = _SPACING_S if self._was_met else _LIMITED_SPACING_S * random.uniform(0.5, 1.5)
-            await asyncio.sleep(max(0.0, spacing_s - (self._clock() - started)))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._short.wait(), wait_s)
-            self._short.clear()
+            await asyncio.sleep(max(0.0, _SPACING_S - (self._clock() - started)))
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Until a report may bring something: it is never asked for more often than the governor said."""
+        lease = self._lease
+        wakes, wait_s = self._short, max(LEASE_S / 2, lease.again_s / 2)
+        if not self._was_met:
+            pause_s = min(lease.pause_s, _LONGEST_PAUSE_S)
+            wakes, wait_s = self._urgent, pause_s + lease.again_s * random.uniform(0.5, 1.5)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(wakes.wait(), wait_s)
 
     async def _renew(self) -> Demand:
-        async with (
-            self._renewing
-        ):  # one report at a time: a later one would take the other's lease for its own
+        async with self._renewing:  # one at a time: a later one would take the other's lease for its own
             asked_at = self._clock()
-            demand = self._demand(asked_at)
-            self._left, self._retry_after_s = 0, None  # given back with this report
-            self._lease = await self._governor.lease(self._id, demand)
-            self._left, self._expires = self._lease.requests, asked_at + LEASE_S
-            self._was_met = self._left >= demand.wanted
+            self._short.clear()
+            self._urgent.clear()
+            reports = tuple(place.report(asked_at) for place in self._places)
+            demand = Demand(len(self._waiters), reports, self.counters)
+            lease = self._lease = await self._governor.lease(self._id, demand)
+            self._expires = asked_at + LEASE_S
+            for place, share in zip(self._places, lease.shares, strict=True):
+                place.take(share)
+            could = sum(could_start(*pair) for pair in zip(lease.shares, reports, strict=True))
+            self._was_met = lease.pause_s == 0 and lease.requests >= min(demand.waiting, could)
         self._dispatch()
         return demand
-
-    def _demand(self, now: float) -> Demand:
-        free = self._lease.slots - self._in_flight if self._lease.slots else len(self._waiters)
-        return Demand(
-            waiting=len(self._waiters),
-            in_flight=self._in_flight,
-            wanted=min(len(self._waiters), max(0, free) + self._rate.foresee(now)),
-            unused=self._left,
-            counters=self.counters,
-            retry_after_s=self._retry_after_s,
-        )
 
     def _fail_waiters(self, loop_task: asyncio.Task[None]) -> None:
         if loop_task.cancelled() or (error := loop_task.exception()) is None:
@@ -176,7 +219,9 @@ class LeaseHolder:
                 waiter.set_exception(error)
 
     def _refuse(self, reason: str) -> None:
-        self._lease = Lease(0, 0, 0.0, reason)
+        self._lease = Lease((), stop=reason)
+        for place in self._places:
+            place.left = 0
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():

@@ -83,10 +83,14 @@ def sampling_of(options: TeacherOptions) -> dict[str, float | int]:
 
 
 class Prefix(NamedTuple):
-    """The turns before a request's last message: `state` has hashed them for a key, `name` is for the reader."""
+    """The turns before a request's last message: `state` has hashed them for a key, `name` is for the reader.
+
+    `sent` is how they open a request's body.
+    """
 
     state: "hashlib._Hash"
     name: str
+    sent: bytes
 
 
 def prefix_of(messages: tuple[Message, ...]) -> Prefix:
@@ -98,7 +102,15 @@ def prefix_of(messages: tuple[Message, ...]) -> Prefix:
 def _prefix(turns: tuple[tuple[str, str], ...]) -> Prefix:
     messages = canonical_json([{"role": role, "content": content} for role, content in turns])
     opened = b'{"messages":' + messages[:-1] + (b"," if turns else b"")
-    return Prefix(hashlib.sha256(opened), hashlib.sha256(messages).hexdigest()[:16])
+    sent = "".join(json.dumps({"role": role, "content": content}) + "," for role, content in turns)
+    return Prefix(
+        hashlib.sha256(opened), hashlib.sha256(messages).hexdigest()[:16], b'{"messages":[' + sent.encode()
+    )
+
+
+def encode_body(messages: tuple[Message, ...], rest: bytes) -> bytes:
+    """The JSON that asks for `messages`, ASCII only; `rest` is all else that it holds, as a JSON object."""
+    return prefix_of(messages).sent + json.dumps(messages[-1]).encode() + b"]," + rest[1:]
 
 
 def request_keys(request: ChatRequest, options: TeacherOptions) -> list[str]:

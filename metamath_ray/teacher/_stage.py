@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from metamath_ray.teacher._handles import GovernorHandle
 from metamath_ray.teacher._ledger import LedgerIndex
-from metamath_ray.teacher._options import ApiKey, TeacherOptions
+from metamath_ray.teacher._options import ApiKeys, TeacherOptions
 from metamath_ray.teacher._requests import ChatRequest, Outcome
 from metamath_ray.teacher._worker import TeacherWorker
 
@@ -32,7 +32,7 @@ class StageSetup:
     governor: GovernorHandle
     index: Any
     ledger_folder: str
-    api_key: ApiKey
+    api_keys: ApiKeys
 
 
 class TeacherStage:
@@ -83,5 +83,5 @@ class TeacherStage:
             governor=self._setup.governor,
             index=index,
             ledger_folder=Path(self._setup.ledger_folder),
-            api_key=self._setup.api_key,
+            api_keys=self._setup.api_keys,
         )

@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-import random
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,10 @@ from metamath_ray.teacher._client import Completion, TeacherClient
 from metamath_ray.teacher._commit import GroupCommit
 from metamath_ray.teacher._faults import Fault, Reject, Retry, Stop
 from metamath_ray.teacher._handles import GovernorHandle
+from metamath_ray.teacher._health import PATIENT, Backoff, Health
 from metamath_ray.teacher._leases import LeaseHolder, TeacherStoppedError
 from metamath_ray.teacher._ledger import LedgerIndex, LedgerReader
-from metamath_ray.teacher._options import ApiKey, TeacherOptions
+from metamath_ray.teacher._options import ApiKeys, TeacherOptions, resolve_endpoints
 from metamath_ray.teacher._requests import ChatRequest, Outcome, prefix_of, request_keys
 from metamath_ray.teacher._segments import SegmentWriter, encode_record
 
@@ -23,19 +22,7 @@ logger = logging.getLogger(__name__)
 
 _FAULTS_AT_LEAST = 5  # before one prompt is given up that fails where others are answered
 _LONE_CHOICES = 3  # in a row where more were asked for: the endpoint ignores n
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Exponential, with jitter; what a Retry-After names comes on top, as a pause of the whole cluster."""
-
-    first_s: float = 0.5
-    max_s: float = 30.0
-
-    def wait_s(self, faults: int) -> float:
-        """Seconds until the call is made again after its `faults`-th fault."""
-        ceiling = min(self.max_s, self.first_s * 2.0 ** min(faults - 1, 64))
-        return random.uniform(ceiling / 4, ceiling)
+_FAULTS_TO_AVOID = 3  # in a row: what waits goes to the other endpoints for a while
 
 
 class TeacherWorker:
@@ -48,22 +35,26 @@ class TeacherWorker:
         governor: GovernorHandle,
         index: LedgerIndex,
         ledger_folder: Path,
-        api_key: ApiKey,
-        backoff: Backoff = Backoff(),  # frozen
+        api_keys: ApiKeys,
+        backoff: Backoff = PATIENT,
     ) -> None:
         self._options = options
         self._backoff = backoff
-        self._leases = LeaseHolder(governor)
+        endpoints = resolve_endpoints(options)
+        self._leases = LeaseHolder(governor, num_endpoints=len(endpoints))
         self._folder = ledger_folder
         self._reader = LedgerReader(index)
         self._reader.add_new_records(ledger_folder)  # what a worker that died before us had stored
         self._commit = GroupCommit(SegmentWriter(ledger_folder))
-        self._client = TeacherClient(options, api_key) if options.base_url else None
+        self._clients = [
+            TeacherClient(options, endpoint=endpoint, api_key=api_keys[endpoint.api_key_env])
+            for endpoint in endpoints
+            if endpoint.base_url is not None
+        ]
+        self._health = [Health() for _ in endpoints]
         self._asked: dict[str, asyncio.Future[Outcome]] = {}  # keys that are on their way
         self._samples_per_request = options.samples_per_request
         self._lone_choices = 0
-        self._last_reply_at = 0.0
-        self._silent_since: float | None = None  # the first fault behind the last reply
 
     async def ask(self, request: ChatRequest) -> list[Outcome]:
         """The outcome of each sample asked for, in their order. Every `Reply` is in the ledger by then.
@@ -100,8 +91,8 @@ class TeacherWorker:
 
     async def close(self) -> None:
         """Close connections and files; nobody may be asking any more."""
-        if self._client is not None:
-            await self._client.close()
+        for client in self._clients:
+            await client.close()
         await self._commit.close()
         self._reader.close()
 
@@ -124,26 +115,31 @@ class TeacherWorker:
 
     async def _ask_once(self, ask: Ask) -> dict[int, Outcome]:
         """Ask for samples that are missing, once; takes those that are settled out of `ask.missing`."""
-        if self._client is None:
+        if not self._clients:
             return give_up(ask, "not_recorded", "no endpoint was given and the ledger does not hold it")
         try:
-            await self._leases.acquire()
+            at = await self._leases.acquire()
         except TeacherStoppedError as error:
             return give_up(ask, "stopped", str(error))
         wanted = 1 if ask.one_by_one else min(len(ask.missing), self._samples_per_request)
+        client = self._clients[at]
+        answer: Completion | Fault | None = None
         try:
-            answer = await self._client.complete(ask.request.messages, num_samples=wanted)
+            answer = await client.complete(ask.request.messages, num_samples=wanted)
         finally:
-            self._leases.release()
+            if isinstance(answer, Retry | Stop):  # nothing more goes there before it is clear what that means
+                self._leases.hand_back(at)
+            self._leases.release(at)
+        self._leases.see_headers(at, client.headers)
         if isinstance(answer, Completion):
-            return await self._take(ask, answer, wanted)
+            return await self._take(ask, answer, wanted, at)
         self._leases.count(calls_failed=1)
-        return await self._suffer(ask, answer, wanted)
+        return await self._suffer(ask, answer, wanted, at)
 
-    async def _take(self, ask: Ask, answer: Completion, wanted: int) -> dict[int, Outcome]:
+    async def _take(self, ask: Ask, answer: Completion, wanted: int, at: int) -> dict[int, Outcome]:
         """Store what came, and settle the samples it answers."""
-        self._last_reply_at, self._silent_since = time.monotonic(), None
-        self._count_call(answer)
+        self._health[at].reply(time.monotonic())
+        self._count_call(answer, at)
         self._learn_n(ask, len(answer.choices), wanted)
         replies = list(share_out(ask, answer, self._options.model))
         if not replies:
@@ -168,36 +164,41 @@ class TeacherWorker:
             if self._lone_choices >= _LONE_CHOICES:
                 self._samples_per_request = 1
 
-    async def _suffer(self, ask: Ask, fault: Fault, wanted: int) -> dict[int, Outcome]:
-        """Act on a fault: stop the run, give the request up, or wait before it is asked again."""
+    async def _suffer(self, ask: Ask, fault: Fault, wanted: int, at: int) -> dict[int, Outcome]:
+        """Act on a fault: take the endpoint out, give the request up, or wait before it is asked again."""
         if isinstance(fault, Stop):
-            await self._leases.stop(fault.reason)
-            return give_up(ask, "stopped", fault.reason)
+            return await self._take_out(ask, at, fault.reason)
         if isinstance(fault, Retry):
-            return await self._wait_after(ask, fault)
+            return await self._wait_after(ask, fault, at)
         if wanted > 1:  # perhaps it is the n that the endpoint does not take
             ask.one_by_one = True
             return {}
         return self._reject(ask, fault)
 
+    async def _take_out(self, ask: Ask, at: int, reason: str) -> dict[int, Outcome]:
+        """Use the endpoint no more; the request goes to another one, if there is one left."""
+        stop = await self._leases.take_out(at, reason)
+        return {} if stop is None else give_up(ask, "stopped", stop)
+
     def _reject(self, ask: Ask, fault: Reject) -> dict[int, Outcome]:
         logger.warning("the teacher rejected a request: %s", fault.detail)
         return give_up(ask, "rejected", fault.detail)
 
-    async def _wait_after(self, ask: Ask, fault: Retry) -> dict[int, Outcome]:
+    async def _wait_after(self, ask: Ask, fault: Retry, at: int) -> dict[int, Outcome]:
         self._leases.count(retries=1, http_429=int(fault.cause == "http_429"))
         now = time.monotonic()
         ask.faults += 1
         ask.first_fault_at = ask.first_fault_at or now
-        self._silent_since = self._silent_since or now
-        if (reason := self._why_stop(now - self._silent_since, fault)) is not None:
-            await self._leases.stop(reason)
-            return give_up(ask, "stopped", reason)
+        silent_s = self._health[at].fault(now)
+        if (reason := self._why_stop(silent_s, fault)) is not None:
+            return await self._take_out(ask, at, reason)
         if self._only_this_fails(ask, fault, now):
             logger.warning("gave a request up after %d faults, last: %s", ask.faults, fault.cause)
             return give_up(ask, "unanswered", f"{ask.faults} faults, last: {fault.cause}")
         if fault.slow_down or fault.retry_after_s is not None:
-            self._leases.throttled(fault.retry_after_s)
+            self._leases.throttled(at, fault.retry_after_s)
+        elif (faults := self._health[at].faults) >= _FAULTS_TO_AVOID:
+            self._leases.avoid(at, self._backoff.wait_s(faults - _FAULTS_TO_AVOID + 2))
         await asyncio.sleep(self._backoff.wait_s(ask.faults))
         return {}
 
@@ -212,7 +213,7 @@ class TeacherWorker:
     def _only_this_fails(self, ask: Ask, fault: Retry, now: float) -> bool:
         """Others were answered all the while: it is the prompt, not the teacher (a 429 is never the prompt)."""
         age_s = now - ask.first_fault_at
-        others_answered = self._last_reply_at > ask.first_fault_at
+        others_answered = any(health.last_reply_at > ask.first_fault_at for health in self._health)
         return (
             not fault.slow_down
             and others_answered
@@ -220,10 +221,11 @@ class TeacherWorker:
             and age_s > self._options.give_up_after
         )
 
-    def _count_call(self, answer: Completion) -> None:
+    def _count_call(self, answer: Completion, at: int) -> None:
         usd = self._options.usd(
             prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens
         )
+        self._leases.bill(at, answer.prompt_tokens + answer.completion_tokens)
         self._leases.count(
             calls_made=1,
             prompt_tokens=answer.prompt_tokens,

@@ -1,3 +1,4 @@
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -5,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # asking, virtual_cluster
+
 from teacher_double import MODEL, DoubleOptions, TeacherDouble, serve
 
 from metamath_ray.teacher import (
@@ -19,7 +23,7 @@ from metamath_ray.teacher import (
     iter_replies,
     segment_paths,
 )
-from metamath_ray.teacher._worker import Backoff
+from metamath_ray.teacher._health import Backoff
 
 QUICK = Backoff(first_s=0.01, max_s=0.05)
 
@@ -51,7 +55,7 @@ def start_worker(options: TeacherOptions, governor: Governor, folder: Path, **mo
         governor=LocalGovernor(governor),
         index=build_index(segment_paths(folder)),
         ledger_folder=folder,
-        **{"api_key": ApiKey("sk-right"), "backoff": QUICK} | more,
+        **{"api_keys": {"OPENAI_API_KEY": ApiKey("sk-right")}, "backoff": QUICK} | more,
     )
 
 
@@ -64,7 +68,9 @@ def make_bench(tmp_path: Path) -> MakeBench:
         async with serve(DoubleOptions(**double)) as server:
             options = make_options(server, **teacher or {})
             governor = Governor(options, budget_usd)
-            worker = start_worker(options, governor, tmp_path / "ledger", api_key=ApiKey(api_key))
+            worker = start_worker(
+                options, governor, tmp_path / "ledger", api_keys={"OPENAI_API_KEY": ApiKey(api_key)}
+            )
             try:
                 yield Bench(server, governor, worker, tmp_path / "ledger")
             finally:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from teacher_double import MODEL, DoubleOptions, serve
 
-from metamath_ray.teacher import ApiKey, Reject, Retry, Stop, TeacherClient, TeacherOptions
+from metamath_ray.teacher import ApiKey, Reject, Retry, Stop, TeacherOptions, check_endpoints
 from metamath_ray.teacher._client import parse_completion
 from metamath_ray.teacher._faults import classify_status, retry_after_s
 
@@ -16,13 +16,9 @@ from metamath_ray.teacher._faults import classify_status, retry_after_s
 def check_endpoint(*, model: str = MODEL, key: str = "sk-right", base_url: str = "", **double: Any) -> Any:
     async def check() -> Any:
         async with serve(DoubleOptions(**double)) as server:
-            client = TeacherClient(
-                TeacherOptions(base_url=base_url or server.base_url, model=model, timeout=5), ApiKey(key)
-            )
-            try:
-                return await client.check()
-            finally:
-                await client.close()
+            options = TeacherOptions(base_url=base_url or server.base_url, model=model, timeout=5)
+            faults = await check_endpoints(options, {"OPENAI_API_KEY": ApiKey(key)})
+            return next(iter(faults.values()), None)
 
     return asyncio.run(asyncio.wait_for(check(), 20))
 

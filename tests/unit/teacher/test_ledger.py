@@ -235,7 +235,7 @@ url, folder = sys.argv[1], Path(sys.argv[2])
 async def main():
     options = TeacherOptions(base_url=url, model="double-1")
     worker = TeacherWorker(options, governor=LocalGovernor(Governor(options)),
-        index=build_index(segment_paths(folder)), ledger_folder=folder, api_key=ApiKey("k"))
+        index=build_index(segment_paths(folder)), ledger_folder=folder, api_keys=read_api_keys(options))
     async def one(number):
         request = ChatRequest(({"role": "user", "content": f"question {number}"},), 0, 2)
         for reply in await worker.ask(request):
