@@ -4,7 +4,8 @@
     python jobs/train_metamath.py --data MetaMathQA-395K.json --recipe llama2-7b --plan
 
 Flags win over --config, that over the recipe's values, and those over the defaults that --help shows. A run that was
-killed goes on from its newest checkpoint: run the same command again.
+killed goes on from its newest checkpoint: run the same command again. Ctrl-C and SIGTERM end it within half a minute,
+a second one at once.
 
 Exit codes: 0 done, 2 bad input, 1 failure, 130 interrupted.
 """
@@ -13,17 +14,31 @@ import logging
 import sys
 from pathlib import Path
 
+import _python  # noqa: F401  # before all that a wrong Python lacks
+
 from metamath_ray import training  # brings torch where train() is called, not before
+from metamath_ray.hub import check_push, push_folder
 from metamath_ray.options import fail, parse_options
+from metamath_ray.progress import show_duration
 from metamath_ray.reports import write_training_report
-from metamath_ray.start_ray import quiet_ray_data, start_ray
+from metamath_ray.start_ray import check_output, quiet_ray_data, start_ray
 
 RECENT_STEPS = 20
+INTERRUPTED = "error: interrupted; run the same command again to go on from the newest checkpoint"
 
 
 def main(argv: list[str]) -> None:
     """Run the job and end with its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    training.end_on_signals(INTERRUPTED)
+    try:
+        run(argv)
+    except KeyboardInterrupt:  # said already
+        sys.exit(training.INTERRUPTED)
+
+
+def run(argv: list[str]) -> None:
+    """Check, train, report; ends the job with its exit code where that fails."""
     try:
         options = parse_options(
             training.TrainOptions,
@@ -31,7 +46,10 @@ def main(argv: list[str]) -> None:
             prog="train_metamath.py",
             description=__doc__ or "",
             defaults=training.recipe_defaults,
-        ).with_absolute_paths()
+        )
+        check_output(options.output, option="--output")
+        check_push(options.push_to_hub)
+        options = options.with_absolute_paths()
         if options.plan:
             print("\n".join(training.describe_plan(options)))
             return
@@ -40,23 +58,24 @@ def main(argv: list[str]) -> None:
     except training.PreflightError as error:
         fail_with(error)
     except (ValueError, OSError, ModuleNotFoundError) as error:
-        fail(_one_line(error), 2)
+        fail(str(error), 2)
     try:
         start_ray(needs_dashboard=True, shows_worker_output=False)
+        training.end_on_signals(INTERRUPTED)  # a local Ray has taken SIGTERM
         quiet_ray_data()
         training.check_running_cluster(options)
         summary = run_with_progress(options)
         print(f"report: {write_training_report(options.output)}")
+        if options.push_to_hub:
+            print(f"pushed: {push_folder(options.output / 'model', options.push_to_hub, kind='model')}")
     except training.PreflightError as error:
         fail_with(error)
-    except (training.CannotResumeError, ValueError, FileNotFoundError) as error:
-        fail(_one_line(error), 2)
+    except (ValueError, FileNotFoundError) as error:
+        fail(str(error), 2)
     except training.TrainingFailedError as error:
-        fail(f"{_one_line(error)}; run the same command again to go on from the newest checkpoint", 1)
+        fail(f"{error}; run the same command again to go on from the newest checkpoint", 1)
     except (OSError, ConnectionError) as error:
-        fail(f"{type(error).__name__}: {_one_line(error)}", 1)
-    except KeyboardInterrupt:
-        fail("interrupted; run the same command again to go on", 130)
+        fail(f"{type(error).__name__}: {error}", 1)
     print(summary)
 
 
@@ -100,18 +119,9 @@ def progress_line(recent: list[training.StepMetrics], num_steps: int) -> str:
     ]
     if last.mfu is not None:
         parts.append(f"MFU {sum((m.mfu or 0.0) * m.seconds for m in recent) / seconds:.1%}")
-    return "  ".join([*parts, f"{last.peak_memory_bytes / 2**30:.1f} GiB", f"about {_duration(left_s)} left"])
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return "  ".join(
+        [*parts, f"{last.peak_memory_bytes / 2**30:.1f} GiB", f"about {show_duration(left_s)} left"]
+    )
 
 
 if __name__ == "__main__":

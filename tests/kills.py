@@ -4,7 +4,7 @@ import os
 import random
 from collections.abc import Sequence
 
-from metamath_ray.training._metrics import StepMetrics
+from metamath_ray.step_metrics import StepMetrics
 
 SEED = "METAMATH_RAY_KILL_SEED"
 

@@ -7,6 +7,7 @@ gradients are reduced or the optimizer steps. Figures are for one worker; `bench
 import math
 from dataclasses import dataclass
 
+from metamath_ray.training._data_size import METAMATHQA, DataSize
 from metamath_ray.training._flops import executed_flops_per_token, model_flops_per_token, peak_flops
 from metamath_ray.training._options import TrainOptions
 from metamath_ray.training._schedule import StepPlan
@@ -31,37 +32,6 @@ _SUB_GROUP = 1_000_000_000  # weights that ZeRO 3 updates at once
 _LIVE_PARAMETERS = 1_000_000_000  # DeepSpeed's stage3_max_live_parameters
 # 4 bits; an 8-bit constant a block of 64; a 32-bit one for 256 of those
 _NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataSize:
-    """How much data one pass is.
-
-    `response_tokens` are those with loss; `document_length` the mean length of a row over its tokens (sum of squares
-    / sum), which causal attention depends on.
-    """
-
-    rows: int
-    tokens: int
-    packs: int
-    response_tokens: int
-    document_length: float
-
-    @property
-    def response_share(self) -> float:
-        """Share of the tokens with loss."""
-        return self.response_tokens / max(self.tokens, 1)
-
-
-METAMATHQA = DataSize(
-    rows=395_000,
-    tokens=98_750_000,
-    packs=198_000,
-    response_tokens=55_000_000,
-    document_length=280.0,
-)
-"""MetaMathQA in packs of 512, assumed from what was measured: GSM8K train has 215 tokens a row (2.31 rows a pack, 97
-% real), MATH train 353 (2.01 rows a pack, a fifth too long), rows built by small teachers 167 to 183 (2.7 to 2.9)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +65,22 @@ class Estimate:
     @property
     def memory_bytes(self) -> float:
         """The most that one worker holds on its device at once."""
-        states, batch = self.weights + self.optimizer, self.activations + self.loss
-        backward = self.gradients + self.buckets + self.gathered
+        return sum(self.parts.values())
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The bytes that `memory_bytes` is the sum of, by what they are for."""
+        states = {"weights": self.weights, "optimizer": self.optimizer}
+        batch = {"activations": self.activations, "loss": self.loss}
+        backward = {"gradients": self.gradients, "buckets": self.buckets, "gathered layers": self.gathered}
+        reduction = {"gradients and their reduction": self.reduction}
         if self.on_gpu:
-            return self.context + (states + max(backward + batch, self.reduction)) * _FRAGMENTATION
-        return self.context + states + (batch + max(backward, self.reduction)) * _KEPT
+            tensors = states | max(backward | batch, reduction, key=_total)
+            spare = {"what the allocator can't use": _total(tensors) * (_FRAGMENTATION - 1)}
+            return {"CUDA and NCCL": self.context} | tensors | spare
+        step = max(backward, reduction, key=_total) | batch
+        spare = {"freed memory that is kept": _total(step) * (_KEPT - 1)}
+        return {"interpreter and libraries": self.context} | states | step | spare
 
     @property
     def hours(self) -> float | None:
@@ -290,6 +271,10 @@ def _seconds(
         options, shape, document_length=data.document_length, response_share=data.response_share
     )
     return positions * flops / speed
+
+
+def _total(parts: dict[str, float]) -> float:
+    return sum(parts.values())
 
 
 def _num_trainable(options: TrainOptions, shape: ModelShape) -> int:

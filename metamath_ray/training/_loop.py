@@ -15,9 +15,11 @@ import torch
 from torch import distributed
 from transformers.utils.logging import disable_progress_bar
 
+from metamath_ray.step_metrics import StepMetrics, load_metrics
 from metamath_ray.training._attention import NEEDS_FLAT
 from metamath_ray.training._batches import Batch, collate, collate_flat
 from metamath_ray.training._checkpoint import Cursor, restore_checkpoint, save_checkpoint
+from metamath_ray.training._claim import claim_rank
 from metamath_ray.training._deepspeed import (
     backward_and_step,
     deepspeed_config,
@@ -27,7 +29,7 @@ from metamath_ray.training._deepspeed import (
 from metamath_ray.training._device import Device, open_device, seed_everything
 from metamath_ray.training._errors import CannotGoOnError, CannotResumeError
 from metamath_ray.training._loss import ResponseLoss
-from metamath_ray.training._metrics import MetricsLog, StepMetrics, load_metrics
+from metamath_ray.training._metrics import MetricsLog
 from metamath_ray.training._model import load_student, load_tokenizer
 from metamath_ray.training._options import TrainOptions
 from metamath_ray.training._packed import Pack, PackedData
@@ -73,8 +75,14 @@ def train_loop(session: Session, options: TrainOptions, output: Path, export: Ex
 
     torch.distributed may be initialised already. `output/data` holds the packed rows; worker 0 writes
     `output/metrics.jsonl` and what the watchers write. Raises `CannotResumeError` on all workers alike where the
-    checkpoint doesn't fit, `CannotGoOnError` on all where the loss is no number any more.
+    checkpoint doesn't fit, `CannotGoOnError` on all where the loss is no number any more, `TrainingFailedError` on
+    one whose predecessor in an earlier start does not end.
     """
+    with claim_rank(output, session.rank):
+        _train(session, options, output, export)
+
+
+def _train(session: Session, options: TrainOptions, output: Path, export: Export) -> None:
     worker = open_worker(session, options, output)
     step = restore_checkpoint(worker.engine, session, worker.cursor(0))
     if step == 0:

@@ -68,7 +68,7 @@ def check_machine(
     """What this machine lacks, a line each; a cluster's GPUs and cores are `check_cluster`'s."""
     if wants_gpu(options, machine):
         if not is_cluster:
-            yield from _check_gpus(options, machine)
+            yield from check_gpus(options, machine)
         if shape is not None and machine.num_gpus:
             yield from _check_gpu_memory(options, machine, shape)
         return
@@ -174,7 +174,8 @@ def _changes(options: TrainOptions) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "--recipe qlora", {"method": "qlora"}
 
 
-def _check_gpus(options: TrainOptions, machine: Machine) -> Iterator[str]:
+def check_gpus(options: TrainOptions, machine: Machine) -> Iterator[str]:
+    """What hinders training on as many GPUs of this machine as there are workers, a line."""
     if machine.torch_cuda is None:
         yield "device.kind gpu needs a CUDA build of torch, this is a CPU build; install one, or --device.kind cpu"
     elif not machine.num_gpus:
@@ -212,6 +213,6 @@ def _too_little(
     change = find_fit(options, shape, gpu=gpu, limit=limit)
     way_out = f"{change} would do" if change else "take more or larger GPUs, or a smaller model"
     return (
-        f"a worker needs about {needed.memory_bytes / GIB:.1f} GiB, {'a ' + gpu if gpu else 'there'} has "
+        f"a worker needs about {needed.memory_bytes / GIB:.1f} GiB, {'a ' + gpu if gpu else 'here it'} has "
         f"{limit / GIB:.1f}; {way_out}"
     )

@@ -1,48 +1,13 @@
-"""The figures of every optimizer step, one line of JSON each in `metrics.jsonl`."""
+"""The `metrics.jsonl` that a run writes and goes on with."""
 
-import json
 import logging
-import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
 from io import BufferedWriter
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+
+from metamath_ray.step_metrics import StepMetrics, load_metrics
 
 _LOG = logging.getLogger(__name__)
-
-_MAY_BE_NAN = ("loss", "grad_norm")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepMetrics:
-    """One optimizer step, over all workers.
-
-    `step` counts from 1; `epoch` is how far the data is read after it; `loss` the mean over the response tokens of
-    the global batch. `tokens` are real ones, `padded_tokens` all positions computed. `seconds` is the step's wall
-    time, `mfu` the share of peak FLOP/s reached (0 to 1; None where the peak is unknown), `peak_memory_bytes` the
-    largest of any worker, `time` seconds since 1970, `attempt` how many starts of the run came before this one.
-    `rows_digest` names the rows learnt from and their order: 16 hex digits of SHA-256 over their ids.
-    A loss or norm that is not finite is NaN, in the file null.
-    """
-
-    step: int
-    epoch: float
-    loss: float
-    learning_rate: float
-    grad_norm: float
-    tokens: int
-    response_tokens: int
-    padded_tokens: int
-    seconds: float
-    tokens_per_s: float
-    response_tokens_per_s: float
-    mfu: float | None
-    peak_memory_bytes: int
-    time: float
-    attempt: int
-    rows_digest: str
 
 
 class MetricsLog:
@@ -65,7 +30,7 @@ class MetricsLog:
     def append(self, metrics: StepMetrics) -> None:
         """Add one step; steps only rise."""
         assert metrics.step > self._last_step, f"step {metrics.step} after step {self._last_step}"
-        self._file.write(_line(metrics))
+        self._file.write(metrics.to_line())
         self._file.flush()
         self._last_step = metrics.step
 
@@ -76,7 +41,7 @@ class MetricsLog:
         self._file.close()
         if len(kept) < len(metrics):
             partial = self._path.with_name(f".{self._path.name}.partial")
-            partial.write_bytes(b"".join(map(_line, kept)))
+            partial.write_bytes(b"".join(one.to_line() for one in kept))
             partial.replace(self._path)
         self._file = self._path.open("ab")
         self._last_step = kept[-1].step if kept else 0
@@ -93,37 +58,6 @@ class MetricsLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def load_metrics(path: Path) -> list[StepMetrics]:
-    """The steps of a `metrics.jsonl` in order; none where there is no file. A torn last line is left out.
-
-    Raises `ValueError`, with file and line, for a line that is no step.
-    """
-    return list(_read(path)) if path.is_file() else []
-
-
-def _read(path: Path) -> Iterator[StepMetrics]:
-    lines = path.read_bytes().split(b"\n")[:-1]  # after the last newline there is nothing, or a torn line
-    for number, line in enumerate(lines, start=1):
-        yield _parse(line, f"{path} line {number}")
-
-
-def _parse(line: bytes, where: str) -> StepMetrics:
-    try:
-        values: Any = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"{where} is no JSON: {error}") from None
-    names = {field.name for field in fields(StepMetrics)}
-    if not isinstance(values, dict) or values.keys() != names:
-        raise ValueError(f"{where} must hold exactly {', '.join(sorted(names))}")
-    return StepMetrics(**values | {name: math.nan for name in _MAY_BE_NAN if values[name] is None})
-
-
-def _line(metrics: StepMetrics) -> bytes:
-    values = asdict(metrics)
-    values |= {name: None for name in _MAY_BE_NAN if not math.isfinite(values[name])}
-    return json.dumps(values, allow_nan=False).encode() + b"\n"
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -28,7 +28,7 @@ _HUB_DATA = {
 }
 """Hub names of the released files."""
 
-_MACHINE = {"output", "checkpoint", "plan", "log_every_steps", "watchers", "max_failures"}
+_MACHINE = {"output", "checkpoint", "plan", "log_every_steps", "watchers", "max_failures", "push_to_hub"}
 """Options that say where and how a run was watched, not what was trained."""
 
 

@@ -131,6 +131,10 @@ class TrainOptions(BaseModel):
     checkpoint: CheckpointOptions = CheckpointOptions()
     watchers: tuple[Watcher, ...] = Field((), description="beside TensorBoard: mlflow, wandb")
     log_every_steps: int = Field(1, ge=1, description="steps between two lines of the log")
+    push_to_hub: str | None = Field(
+        None,
+        description="OWNER/NAME: upload the model and its card to the Hugging Face hub at the end (key in HF_TOKEN)",
+    )
     plan: bool = Field(False, description="print memory, steps and time expected; train nothing")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of every random choice")
 
@@ -190,6 +194,7 @@ RUN_ONLY = frozenset(
         "watchers",
         "log_every_steps",
         "plan",
+        "push_to_hub",
         "recipe",
     }
 )

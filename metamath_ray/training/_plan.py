@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from metamath_ray.training._estimate import GIB, METAMATHQA, DataSize, Estimate, estimate
+from metamath_ray.training._data_size import METAMATHQA, DataSize
+from metamath_ray.training._estimate import GIB, Estimate, estimate
 from metamath_ray.training._machine import Machine, look_at_machine, wants_gpu
 from metamath_ray.training._options import TrainOptions
 from metamath_ray.training._packed import read_manifest
@@ -109,19 +110,11 @@ def _choose_device(options: TrainOptions, machine: Machine) -> tuple[str | None,
 
 
 def _memory_lines(needed: Estimate, *, on_gpu: bool) -> Iterator[str]:
-    parts = {
-        "weights": needed.weights,
-        "optimizer": needed.optimizer,
-        "gradients": needed.gradients,
-        "buckets": needed.buckets,
-        "activations": needed.activations,
-        "loss": needed.loss,
-        "gathered layers": needed.gathered,
-    }
-    shown = ", ".join(f"{name} {num_bytes / GIB:.1f}" for name, num_bytes in parts.items() if num_bytes)
-    yield f"memory: {needed.memory_bytes / GIB:.1f} GiB a {'GPU' if on_gpu else 'worker'} ({shown})"
+    yield f"memory: {needed.memory_bytes / GIB:.2f} GiB a {'GPU' if on_gpu else 'worker'}, the sum of"
+    shown = (f"{name} {num_bytes / GIB:.2f}" for name, num_bytes in needed.parts.items() if num_bytes)
+    yield f"  {', '.join(shown)}"
     if needed.host_bytes:
-        yield f"offloaded: {needed.host_bytes / GIB:.1f} GiB a worker"
+        yield f"offloaded: {needed.host_bytes / GIB:.2f} GiB a worker"
 
 
 def _duration(seconds: float | None) -> str:

@@ -11,7 +11,14 @@ from pathlib import Path
 from packaging.version import Version
 
 from metamath_ray.training._estimate import GIB, Estimate, estimate
-from metamath_ray.training._machine import Machine, check_cluster, check_machine, look_at_machine, wants_gpu
+from metamath_ray.training._machine import (
+    Machine,
+    check_cluster,
+    check_gpus,
+    check_machine,
+    look_at_machine,
+    wants_gpu,
+)
 from metamath_ray.training._model_files import check_model
 from metamath_ray.training._optimizer import check_build, check_optimizer
 from metamath_ray.training._options import TrainOptions
@@ -44,14 +51,15 @@ def check_training(options: TrainOptions, *, machine: Machine | None = None) -> 
     """What is worth knowing before the start, a line each; raises `PreflightError` with all that must be changed.
 
     Loads no model and starts nothing. `machine` stands in for this one. With RAY_ADDRESS set, GPUs and cores are the
-    cluster's: `check_running_cluster`.
+    cluster's, which also decides what `device.kind auto` means: `check_running_cluster`.
     """
     is_cluster, is_here = "RAY_ADDRESS" in os.environ, machine is None
     machine = machine or look_at_machine()
     faults, notes = check_model(options.model)
     shape = None if faults else _find_shape(options, notes)
     on_gpu = wants_gpu(options, machine)
-    faults += check_combination(options, on_gpu=on_gpu)
+    if not is_cluster or options.device.kind != "auto":
+        faults += check_combination(options, on_gpu=on_gpu)
     if is_here and not is_cluster:
         faults += check_build(options, on_gpu=on_gpu)
     faults += check_watchers(options)
@@ -67,8 +75,16 @@ def check_training(options: TrainOptions, *, machine: Machine | None = None) -> 
 
 
 def check_running_cluster(options: TrainOptions) -> None:
-    """Once Ray runs: raise `PreflightError` where it has fewer GPUs or cores than the workers ask for."""
-    if faults := list(check_cluster(options)):
+    """Once Ray runs: raise `PreflightError` where it has fewer GPUs or cores than the workers ask for, or its kind of
+    device, if that is left to it, does not go with the other options.
+    """
+    from metamath_ray.training._device import choose_kind
+
+    on_gpu = choose_kind(options.device) == "gpu"
+    faults = [*check_cluster(options), *check_combination(options, on_gpu=on_gpu)]
+    if on_gpu and "RAY_ADDRESS" not in os.environ:
+        faults += check_gpus(options, look_at_machine())  # Ray may find some that this torch can't use
+    if faults:
         raise PreflightError("\n".join(faults))
 
 

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 import metamath_ray
-from metamath_ray.training._metrics import load_metrics
+from metamath_ray.step_metrics import load_metrics
 from metamath_ray.training._options import TrainOptions
 from metamath_ray.training._packed import read_manifest
 

@@ -1,6 +1,7 @@
 """The driver: data, then Ray Train's workers, then the summary."""
 
 import json
+import logging
 import shutil
 import threading
 from collections.abc import Callable
@@ -8,16 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from metamath_ray.run_folder import CONFIG_FILE, Config, open_run_folder, write_whole
+from metamath_ray.step_metrics import StepMetrics, load_metrics
+from metamath_ray.training._claim import wait_for_workers
 from metamath_ray.training._errors import CannotGoOnError, TrainingFailedError
 from metamath_ray.training._machine import settle_device
-from metamath_ray.training._metrics import StepMetrics, load_metrics
 from metamath_ray.training._options import TrainOptions
 from metamath_ray.training._prepare import prepare_data
 from metamath_ray.training._schedule import StepPlan
 from metamath_ray.training._storage import checkpoint_place, remove_unlisted_checkpoints, run_id, staging_root
 from metamath_ray.training._summary import summarise
 
+_LOG = logging.getLogger(__name__)
+
 _POLL_S = 1.0
+_END_S = 20.0
 _REFUSALS = ".refused"
 _COLLATERAL = (
     "connection closed",
@@ -36,7 +41,8 @@ def train(options: TrainOptions, on_step: OnStep | None = None) -> Path:
     Goes on from the newest checkpoint in there; a finished run is left as it is. `on_step` is called in a thread of
     its own with each step's figures and the number of steps. Ray must be initialised. Raises `ValueError` for bad
     data, options or a folder of another run (`CannotGoOnError` where only the workers could know; the folder's
-    configuration is left as it was), `TrainingFailedError` where the workers failed more often than allowed.
+    configuration is left as it was), `TrainingFailedError` where the workers failed more often than allowed or one
+    of an earlier start does not end. Ctrl-C (`KeyboardInterrupt`) ends the workers.
     """
     options = options.with_absolute_paths()
     before = _read_config(options.output)
@@ -44,6 +50,7 @@ def train(options: TrainOptions, on_step: OnStep | None = None) -> Path:
         options.output, options.model_dump(mode="json"), identity=_identity, option="--output"
     ) as output:
         run_id(output)
+        wait_for_workers(output)
         data = prepare_data(options, output / "data")
         plan = StepPlan.make(len(data), options)
         try:
@@ -93,6 +100,7 @@ def _run_workers(options: TrainOptions, output: Path, plan: StepPlan, on_step: O
     remove_unlisted_checkpoints(storage, name)
     shutil.rmtree(output / _REFUSALS, ignore_errors=True)
     trainer = _make_trainer(options, output, storage, name)
+    controllers = _take_interrupts(trainer)
     ended = threading.Event()
     watcher = threading.Thread(target=_follow, args=(output, plan.num_steps, on_step, ended), daemon=True)
     watcher.start()
@@ -102,8 +110,9 @@ def _run_workers(options: TrainOptions, output: Path, plan: StepPlan, on_step: O
     except RayTrainingFailedError as error:
         if not (refusal := _read_refusal(output)):
             raise TrainingFailedError(_reason(error)) from None
-    except SystemExit:  # Ray Train's answer to Ctrl-C, with exit code 0
-        raise KeyboardInterrupt from None
+    except KeyboardInterrupt:
+        _end_workers(controllers, output)
+        raise
     finally:
         ended.set()
         watcher.join()
@@ -138,6 +147,29 @@ def _make_trainer(options: TrainOptions, output: Path, storage: str, name: str) 
             checkpoint_config=CheckpointConfig(num_to_keep=options.checkpoint.keep),
         ),
     )
+
+
+def _take_interrupts(trainer: Any) -> list[Any]:
+    """Leave Ctrl-C to Python instead of Ray Train; gives the list that will hold Ray Train's controller.
+
+    Ray Train asks its controller to end, and waits without limit: for the start of workers, and for ever while one
+    waits for its checkpoint to be committed, as the controller finishes what it was asked before.
+    """
+    controllers: list[Any] = []
+    trainer._register_sigint_handler = controllers.append
+    return controllers
+
+
+def _end_workers(controllers: list[Any], output: Path) -> None:
+    """Kill Ray Train's controller, and so the workers, which are its own; returns when they are gone."""
+    import ray
+
+    for controller in controllers:
+        ray.kill(controller)
+    try:
+        wait_for_workers(output, patience_s=_END_S)
+    except TrainingFailedError as error:
+        _LOG.warning("%s", error)
 
 
 def _follow(output: Path, num_steps: int, on_step: OnStep | None, ended: threading.Event) -> None:

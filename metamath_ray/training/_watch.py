@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from metamath_ray.training._metrics import StepMetrics
+from metamath_ray.step_metrics import StepMetrics
 from metamath_ray.training._options import TrainOptions, Watcher
 
 _LOG = logging.getLogger(__name__)

@@ -138,7 +138,8 @@ def main(argv: list[str]) -> None:
 def predict(values: dict[str, Any]) -> float:
     """What the estimator says of a setting for SmolLM2-135M, without the process itself."""
     from metamath_ray.training import TrainOptions
-    from metamath_ray.training._estimate import DataSize, estimate
+    from metamath_ray.training._data_size import DataSize
+    from metamath_ray.training._estimate import estimate
     from metamath_ray.training._recipes import load_recipe
 
     shape = load_recipe("smollm2-135m-cpu").model

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from metamath_ray.training import TrainOptions
-from metamath_ray.training._estimate import GIB, DataSize, estimate
+from metamath_ray.training._data_size import DataSize
+from metamath_ray.training._estimate import GIB, estimate
 from metamath_ray.training._flops import flops_per_step, model_flops_per_token, peak_flops
+from metamath_ray.training._plan import _memory_lines
 from metamath_ray.training._recipes import load_recipe
 from metamath_ray.training._shape import ModelShape
 
@@ -226,3 +228,23 @@ def test_a_run_that_fits_an_a100_is_told_from_one_that_does_not() -> None:
         < 40 * GIB
     )
     assert estimate(options(num_workers=1, zero_stage=0), shape, gpu="A100").memory_bytes > 80 * GIB
+
+
+@pytest.mark.parametrize(
+    ("gpu", "change"),
+    [
+        ("A100", {}),
+        ("A100", {"micro_batch_size": 1, "max_length": 16}),
+        (None, {}),
+        (None, {"zero_stage": 3, "precision": "fp32"}),
+    ],
+    ids=["gpu", "gpu-small-batch", "cpu", "cpu-zero-3"],
+)
+def test_the_plan_shows_parts_that_add_up(gpu: str | None, change: dict[str, Any]) -> None:
+    needed = estimate(options(**change), SHAPE, gpu=gpu, cpu_cores=8)
+    total, parts = _memory_lines(needed, on_gpu=gpu is not None)
+    shown = [float(part.rsplit(" ", 1)[1]) for part in parts.split(", ")]
+    assert total == f"memory: {needed.memory_bytes / GIB:.2f} GiB a {'GPU' if gpu else 'worker'}, the sum of"
+    assert sum(shown) == pytest.approx(needed.memory_bytes / GIB, abs=0.005 * (len(shown) + 1))
+    spare = "what the allocator can't use" if gpu else "freed memory that is kept"
+    assert spare in parts

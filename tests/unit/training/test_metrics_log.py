@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from metamath_ray.training._metrics import MetricsLog, StepMetrics, load_metrics
+from metamath_ray.step_metrics import StepMetrics, load_metrics
+from metamath_ray.training._metrics import MetricsLog
 
 
 def make_step(step: int, attempt: int = 0) -> StepMetrics:
@@ -92,8 +93,10 @@ def test_a_loss_that_diverged_is_kept_as_valid_json(tmp_path: Path, value: float
     ("damage", "said"),
     [
         pytest.param(lambda line: b"{" + line, "line 2 is no JSON", id="no JSON"),
-        pytest.param(lambda line: b"[]", "line 2 must hold exactly attempt, ", id="no mapping"),
-        pytest.param(lambda line: b'{"step": 2}', "line 2 must hold exactly attempt, ", id="a field missing"),
+        pytest.param(
+            lambda line: b"[]", "line 2: the whole of it: Input should be a dictionary", id="no mapping"
+        ),
+        pytest.param(lambda line: b'{"step": 2}', "line 2: epoch: Field required", id="a field missing"),
     ],
 )
 def test_other_damage_names_file_and_line(path: Path, damage: Callable[[bytes], bytes], said: str) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from metamath_ray.training import TrainOptions, _machine, _preflight
+from metamath_ray.training import TrainOptions, _preflight
 from metamath_ray.training._estimate import GIB, estimate
-from metamath_ray.training._machine import Machine, check_cluster, find_fit, look_at_machine
+from metamath_ray.training._machine import Machine, find_fit, look_at_machine
 from metamath_ray.training._preflight import PreflightError, check_port, check_training, check_versions
 from metamath_ray.training._recipes import find_shape, load_recipe
 
@@ -25,22 +25,6 @@ A100 = Machine(
     torch_cuda="12.9",
 )
 Make = Callable[..., TrainOptions]
-
-
-@pytest.fixture
-def make(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Options that pass on CPU, with changes."""
-    for name in ("MASTER_PORT", "RAY_ADDRESS", "HF_HUB_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text('{"query": "1 + 1?", "response": "It is 2.\\nThe answer is: 2"}\n')
-    values = {
-        "model": str(tiny_model),
-        "data": str(rows),
-        "output": str(tmp_path / "out"),
-        "device": {"kind": "cpu"},
-    }
-    return lambda **change: TrainOptions.model_validate(values | {"global_batch_size": 8} | change)
 
 
 def faults_of(options: TrainOptions, machine: Machine = CPU) -> list[str]:
@@ -288,79 +272,6 @@ def test_old_and_missing_packages_are_refused_and_new_ones_noted(
     assert "bitsandbytes is not installed; pip install 'bitsandbytes>=0.50,<1'" in check_versions(
         make(method="qlora"), []
     )
-
-
-class FakeRay:
-    """Ray's module as far as it is asked."""
-
-    def __init__(self, *nodes: dict[str, float]) -> None:
-        self._nodes = nodes or ({"CPU": 8.0, "GPU": 1.0},)
-
-    def is_initialized(self) -> bool:
-        return True
-
-    def cluster_resources(self) -> dict[str, float]:
-        return {name: sum(node.get(name, 0) for node in self._nodes) for name in ("CPU", "GPU")}
-
-    def nodes(self) -> list[dict[str, Any]]:
-        gone = {"Alive": False, "Resources": {"CPU": 999.0, "GPU": 99.0}}
-        return [gone, *({"Alive": True, "Resources": node} for node in self._nodes)]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"num_workers": 2, "device": {"kind": "gpu", "cpus_per_worker": 1}}, "the Ray cluster has 1"),
-        ({"num_workers": 2, "device": {"kind": "cpu", "cpus_per_worker": 5}}, "the Ray cluster has 8"),
-    ],
-    ids=["gpus", "cores"],
-)
-def test_a_cluster_that_is_too_small_is_refused(
-    make: Make, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
-) -> None:
-    monkeypatch.setitem(_machine.sys.modules, "ray", FakeRay())
-    (fault,) = check_cluster(make(**change))
-    assert message in fault
-
-
-def test_workers_that_fit_on_no_node_are_refused_although_the_cores_add_up(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(_machine.sys.modules, "ray", FakeRay({"CPU": 3.0}, {"CPU": 3.0}))
-    (fault,) = check_cluster(
-        make(num_workers=3, micro_batch_size=1, global_batch_size=3, device={"cpus_per_worker": 2})
-    )
-    assert "has 6 on 2 nodes, room for 2 such workers" in fault
-
-
-@pytest.mark.parametrize(
-    ("nodes", "num_workers", "kind", "cpus"),
-    [
-        ([{"CPU": 2.0}], 1, "cpu", 2),
-        ([{"CPU": 2.0}], 2, "cpu", 1),
-        ([{"CPU": 10.0}, {"CPU": 2.0}], 2, "cpu", 5),
-        ([{"CPU": 8.0}, {"CPU": 8.0}, {"CPU": 8.0}], 2, "cpu", 8),
-        ([{"CPU": 2.0}], 4, "cpu", 1),
-        ([{"CPU": 4.0}, {"CPU": 96.0, "GPU": 8.0}], 8, "gpu", 8),
-        ([{"CPU": 4.0}, {"CPU": 12.0, "GPU": 4.0}], 4, "gpu", 3),
-    ],
-    ids=[
-        "one",
-        "two",
-        "uneven-nodes",
-        "more-nodes-than-workers",
-        "too-many",
-        "gpus-and-a-cpu-head",
-        "few-cores-a-gpu",
-    ],
-)
-def test_a_worker_gets_the_largest_share_that_fits_on_the_nodes(
-    make: Make, monkeypatch: pytest.MonkeyPatch, nodes: list[Any], num_workers: int, kind: str, cpus: int
-) -> None:
-    monkeypatch.setitem(_machine.sys.modules, "ray", FakeRay(*nodes))
-    options = make(num_workers=num_workers, micro_batch_size=1, global_batch_size=8, device={"kind": "auto"})
-    device = _machine.settle_device(options).device
-    assert (device.kind, device.cpus_per_worker) == (kind, cpus)
 
 
 def test_a_look_at_this_machine_finds_cores_and_memory() -> None:

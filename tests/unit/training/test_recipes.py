@@ -4,7 +4,8 @@ import pytest
 
 from metamath_ray.options import BadOptionsError, parse_options
 from metamath_ray.training import TrainOptions
-from metamath_ray.training._estimate import GIB, METAMATHQA, estimate
+from metamath_ray.training._data_size import METAMATHQA
+from metamath_ray.training._estimate import GIB, estimate
 from metamath_ray.training._recipes import find_shape, list_recipes, load_recipe, recipe_defaults
 
 NAMES = list_recipes()

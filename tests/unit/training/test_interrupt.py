@@ -1,0 +1,80 @@
+"""Ctrl-C and SIGTERM end a process that listens, one that does not, and what these have started."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+LISTENS = """
+end_on_signals("said once")
+try:
+    print("ready", flush=True)
+    signal.pause()
+except KeyboardInterrupt:
+    sys.exit(INTERRUPTED)
+"""
+HANGS = """
+_interrupt.PATIENCE_S = float(sys.argv[1])
+end_on_signals("said once")
+child = subprocess.Popen(["sleep", "600"])
+print("ready", child.pid, flush=True)
+while True:
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        print("caught", flush=True)
+"""
+
+
+def start(program: str, *arguments: str) -> subprocess.Popen[str]:
+    imports = (
+        "import signal, subprocess, sys\n"
+        "from metamath_ray.training import _interrupt\n"
+        "from metamath_ray.training._interrupt import INTERRUPTED, end_on_signals\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", imports + program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def line_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+def is_alive(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_a_signal_raises_a_keyboard_interrupt_and_says_the_line(number: signal.Signals) -> None:
+    process = start(LISTENS)
+    assert line_of(process) == "ready"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "said once\n")
+
+
+@pytest.mark.parametrize(("patience_s", "num_signals"), [("0.1", 1), ("600", 2)], ids=["time-out", "second"])
+def test_a_process_that_hangs_is_killed_with_what_it_started(patience_s: str, num_signals: int) -> None:
+    process = start(HANGS, patience_s)
+    _, child = line_of(process).split()
+    assert is_alive(child)
+    process.send_signal(signal.SIGINT)
+    if num_signals == 2:
+        assert line_of(process) == "caught"
+        process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "said once\n")
+    assert not is_alive(child)
