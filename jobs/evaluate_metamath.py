@@ -1,4 +1,4 @@
-"""Evaluate a model on GSM8K, MATH, GSM8K-Backward, the bundled test set or your own problems: vLLM on Ray Serve.
+"""Evaluate a model on GSM8K, MATH, GSM8K-Backward, the bundled sets or your own problems: vLLM on Ray Serve.
 
     python jobs/evaluate_metamath.py --model runs/student --benchmarks gsm8k:test.jsonl bundled --output runs/eval
     python jobs/evaluate_metamath.py --base-url http://127.0.0.1:8000/v1 --prompt few-shot --benchmarks bundled
@@ -17,8 +17,11 @@ import threading
 import time
 from pathlib import Path
 
+import _python  # noqa: F401  # before all that a wrong Python lacks
+
 from metamath_ray.answers import RuleSet
 from metamath_ray.evaluation import (
+    BenchmarkComparison,
     BenchmarkScores,
     EngineLostError,
     EngineStartError,
@@ -31,7 +34,9 @@ from metamath_ray.evaluation import (
     write_comparison,
 )
 from metamath_ray.options import fail, parse_options
+from metamath_ray.progress import show_duration
 from metamath_ray.reports import write_comparison_report, write_evaluation_report
+from metamath_ray.start_ray import check_output
 
 PROGRESS_S = 10.0
 
@@ -46,15 +51,16 @@ def main(argv: list[str]) -> None:
         options = parse_options(
             EvaluationOptions, argv, prog="evaluate_metamath.py", description=__doc__ or ""
         )
+        check_output(options.output, option="--output")
         print(run(options))
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
-        fail(_one_line(error), 2)
+        fail(str(error), 2)
     except EngineStartError as error:
-        fail(f"the engine did not start: {_one_line(error)}", 1)
+        fail(f"the engine did not start: {error}", 1)
     except EngineLostError as error:
-        fail(f"{_one_line(error)}; run the same command again to go on", 1)
+        fail(f"{error}; run the same command again to go on", 1)
     except (OSError, ConnectionError) as error:
-        fail(f"{type(error).__name__}: {_one_line(error)}; run the same command again to go on", 1)
+        fail(f"{type(error).__name__}: {error}; run the same command again to go on", 1)
     except KeyboardInterrupt:
         fail("interrupted; run the same command again to go on", 130)
 
@@ -92,16 +98,28 @@ def compare(options: EvaluationOptions) -> Path:
     a, b = options.compare
     comparisons = compare_evaluations(a, b)
     for one in comparisons:
-        paired = one.fixed if options.grader == "fixed" else one.paper
-        print(
-            f"{one.name}: {one.n} problems, {paired.correct_a} -> {paired.correct_b} correct "
-            f"({paired.difference:+.1%}, 95 % {paired.interval.low:+.1%} to {paired.interval.high:+.1%}, "
-            f"McNemar p {paired.p_value:.2g}); {one.num_other_completions} other completions, "
-            f"{paired.num_other_verdicts} other verdicts, {len(paired.flips)} flipped"
-        )
-    document = write_comparison(comparisons, a=a, b=b, output=options.output)
-    print(f"report: {write_comparison_report(a, b, output=options.output)}")
+        print(comparison_line(one, options.grader))
+    output = options.output if "output" in options.model_fields_set else b
+    document = write_comparison(comparisons, a=a, b=b, output=output)
+    print(f"report: {write_comparison_report(a, b, output=output)}")
     return document
+
+
+def comparison_line(one: BenchmarkComparison, grader: RuleSet) -> str:
+    """A benchmark's difference under the headline's rules, and how much of the two runs is not the same."""
+    paired = one.fixed if grader == "fixed" else one.paper
+    parts = [
+        f"{one.name}: {one.n} problems, {paired.correct_a} -> {paired.correct_b} correct ({paired.difference:+.1%}, "
+        f"95 % {paired.interval.low:+.1%} to {paired.interval.high:+.1%}, McNemar p {paired.p_value:.2g})",
+        f"{one.num_other_completions} completions differ ({one.num_other_completions / one.n:.1%})",
+        f"{paired.num_other_verdicts} verdicts differ ({paired.num_other_verdicts / one.n:.1%})",
+        f"{len(paired.flips)} flipped",
+    ]
+    if one.num_other_prompts:
+        parts.append(f"{one.num_other_prompts} were asked in other words")
+    if one.missing_in_a or one.missing_in_b:
+        parts.append(f"{one.missing_in_b} problems only in A, {one.missing_in_a} only in B")
+    return "; ".join(parts)
 
 
 def regrade(options: EvaluationOptions) -> Path:
@@ -139,9 +157,9 @@ def print_progress(evaluation: Evaluation, ended: threading.Event) -> None:
 
 def progress_line(status: EvaluationStatus, seconds: float) -> str:
     """What is done, how fast, what is left, what share is right so far."""
-    if status.phase != "asking":
-        return f"{status.phase}, {status.num_reused}/{status.num_all} completions saved, {seconds:.0f} s"
     done = status.num_reused + status.answered
+    if status.phase != "asking":
+        return f"{status.phase}, {done}/{status.num_all} completions saved, {seconds:.0f} s"
     parts = [f"{done}/{status.num_all} completions"]
     if status.graded:
         parts.append(f"{status.correct / status.graded:.1%} right")
@@ -149,22 +167,11 @@ def progress_line(status: EvaluationStatus, seconds: float) -> str:
         left_s = (status.num_all - done) * status.asking_s / status.answered
         parts.append(f"{status.answered / status.asking_s:.1f}/s")
         parts.append(f"{status.completion_tokens / status.asking_s:,.0f} tokens/s")
-        parts.append(f"about {_duration(left_s)} left")
+        parts.append(f"about {show_duration(left_s)} left")
     parts.append(f"{status.in_flight} in flight")
     if status.retries:
         parts.append(f"{status.retries} retries")
     return "  ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
     curl http://127.0.0.1:8000/v1/models
 
 Completions and chat, streaming, n, logprobs, usage. Anything but this machine's own address asks for a bearer key,
-which it takes from the environment variable METAMATH_RAY_SERVE_KEY.
+which it takes from the environment variable METAMATH_RAY_SERVE_KEY. SIGTERM and Ctrl-C let the requests that run
+come to their end, for --drain-timeout-s, and refuse new ones; a second one ends at once.
 
 Exit codes: 0 interrupted after it served, 2 bad input, 1 the engine failed.
 """
@@ -14,6 +15,8 @@ import signal
 import sys
 import time
 from pathlib import Path
+
+import _python  # noqa: F401  # before all that a wrong Python lacks
 
 from metamath_ray.evaluation import (
     Endpoint,
@@ -47,13 +50,13 @@ def main(argv: list[str]) -> None:
         start_ray()
         serve(options, place_engines(options, model=model, adapter=adapter))
     except (ValueError, ModuleNotFoundError) as error:
-        fail(_one_line(error), 2)
+        fail(str(error), 2)
     except EngineStartError as error:
-        fail(f"the engine did not start: {_one_line(error)}", 1)
+        fail(f"the engine did not start: {error}", 1)
     except EngineLostError as error:
-        fail(_one_line(error), 1)
+        fail(str(error), 1)
     except (OSError, ConnectionError) as error:
-        fail(f"{type(error).__name__}: {_one_line(error)}", 1)
+        fail(f"{type(error).__name__}: {error}", 1)
     except KeyboardInterrupt:
         print("ended")
 
@@ -72,10 +75,6 @@ def serve(options: ServeOptions, setup: EngineSetup) -> None:
             time.sleep(WATCH_S)
             if (reason := failure_of(NAME)) is not None:
                 raise EngineLostError(f"the engine is lost: {reason}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 if __name__ == "__main__":

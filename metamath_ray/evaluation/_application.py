@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import signal
+import sys
 import threading
 import time
 import uuid
@@ -17,6 +18,8 @@ from metamath_ray.evaluation._options import ModelOptions
 from metamath_ray.evaluation._replica import NAMESPACE, EngineStartError, HttpReplica, Owner, Replica
 from metamath_ray.evaluation._setup import Device, EngineSetup
 
+logger = logging.getLogger(__name__)
+
 DEPLOYMENT = "engine"
 
 _POLL_S = 0.5
@@ -24,6 +27,7 @@ _HEALTH_PERIOD_S = 5.0
 _HEALTH_TIMEOUT_S = 60.0  # a replica on a busy machine may be slow to say that it lives
 _ROOM = 4  # requests that a replica takes for each that its engine decodes: vLLM queues the rest
 _GRACE_S = 30.0  # the engine's own deadline comes first: it knows why
+_OTHERS_DRAIN_S = 120.0
 _REASON = re.compile(r"EngineStartError(?:\([^)]*\))?: ?(.+)")
 
 
@@ -49,15 +53,19 @@ class Application:
 def start_ray() -> None:
     """Ray, ready for Serve; nothing is started where Ray runs."""
     os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "120")  # 15 s is short on a busy machine
-    import ray
-    from ray import serve  # noqa: F401  # sets its logger up, which is then made quiet
-
-    if not ray.is_initialized():
+    if not _is_ray_initialized():
         on_sigterm = signal.getsignal(signal.SIGTERM)
         ray_start.start_ray(shows_worker_output=False)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own prints a stack and aborts
+    from ray import serve  # noqa: F401  # sets its logger up, which is then made quiet
+
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
+
+
+def _is_ray_initialized() -> bool:
+    """Without importing Ray: how it authenticates is read at its import, and `start_ray` says it before."""
+    return "ray" in sys.modules and sys.modules["ray"].is_initialized()
 
 
 def place_engines(options: ModelOptions, *, model: str, adapter: str) -> EngineSetup:
@@ -122,23 +130,37 @@ def run_application(
             route_prefix="/" if endpoint else None,
         )
         if name in serve.status().applications:
-            serve.delete(name)
+            _take_down(name, timeout_s=_OTHERS_DRAIN_S)
         (handle,) = serve.run_many([target], wait_for_applications_running=False)
         _wait_until_running(name, setup.options.start_timeout_s + _GRACE_S)
         yield Application(name, handle, handle.describe.remote().result(timeout_s=_HEALTH_TIMEOUT_S))
     finally:
-        serve.delete(name)
+        _take_down(name, timeout_s=drain_s + _GRACE_S)
         ray.kill(actor)
 
 
 def failure_of(name: str) -> str | None:
-    """Why an application can no more answer; None while it runs or comes back."""
+    """Why an application can no more answer; None while a replica of it runs or comes back."""
     from ray import serve
 
     status = serve.status().applications.get(name)
     if status is None:
         return "the application is gone"
-    return _reason(status) if status.status == "DEPLOY_FAILED" else None
+    is_alive = any(deployment.replica_states.get("RUNNING") for deployment in status.deployments.values())
+    return _reason(status) if status.status == "DEPLOY_FAILED" and not is_alive else None
+
+
+def _take_down(name: str, *, timeout_s: float) -> None:
+    """Return when the application is gone. Serve's own waiting ends with an error after 60 s, whatever the drain."""
+    from ray import serve
+
+    serve.delete(name, _blocking=False)
+    deadline = time.monotonic() + timeout_s
+    while name in serve.status().applications:
+        if time.monotonic() > deadline:
+            logger.warning("application %s was still there %.0f s after it was to end", name, timeout_s)
+            return
+        time.sleep(_POLL_S)
 
 
 def _start_serve(endpoint: Endpoint | None) -> None:
@@ -193,7 +215,9 @@ def _wait_until_running(name: str, timeout_s: float) -> None:
 
     deadline = time.monotonic() + timeout_s
     while True:
-        status = serve.status().applications[name]
+        status = serve.status().applications.get(name)
+        if status is None:
+            raise EngineStartError("its application was taken down while it started")
         if status.status == "RUNNING":
             return
         if status.status in ("DEPLOY_FAILED", "UNHEALTHY"):

@@ -1,4 +1,4 @@
-"""Benchmarks: their problems in file order, and which half of GSM8K-Backward each belongs to."""
+"""Benchmarks: their problems in file order, and how a backward one was made."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ Kind = Literal["", "SV", "FOBAR"]
 
 LimitOrder = Literal["spread", "first"]
 
-_GSM_NAMES = ("gsm8k", "gsm8k_backward", "bundled")
+_GSM_NAMES = ("gsm8k", "gsm8k_backward", "bundled", "bundled_backward")
 _FOBAR = re.compile(r"\bIf we know the answer (?:of|to) the above question is\b")
 _ASKS_FOR_X = re.compile(r"\b[Ww]hat is the value of (?:the )?unknown variable \$?[xX]\$?\s*\?\s*\Z")
 

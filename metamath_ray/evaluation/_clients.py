@@ -12,6 +12,7 @@ from metamath_ray.evaluation._options import EndpointOptions
 from metamath_ray.evaluation._replica import Answer, EngineFaultError
 
 _STOP_STRINGS_OF_OPENAI = 4
+_WATCH_S = 10.0
 
 
 class AttemptFailedError(RuntimeError):
@@ -44,17 +45,35 @@ class Client(Protocol):
 
 
 class HandleClient:
-    """Asks an application's engines; Serve picks the one with the fewest requests."""
+    """Asks an application's engines; Serve picks the one with the fewest requests.
+
+    Serve lets requests wait for ever where no replica comes up any more: the application is watched beside them.
+    """
 
     def __init__(self, name: str, handle: Any) -> None:
         self._name, self._handle = name, handle
 
     async def check(self) -> str:
-        """The application is known to run."""
+        """The application is known to run; it is watched from now on."""
+        self._lost = asyncio.create_task(_wait_until_lost(self._name))
         return self._name
 
     async def ask(self, request: Request) -> Answer:
         """One attempt; a new request to the engine each time."""
+        attempt = asyncio.create_task(self._attempt(request))
+        try:
+            await asyncio.wait({attempt, self._lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not attempt.done():
+                raise EngineLostError(self._lost.result())
+            return attempt.result()
+        finally:
+            attempt.cancel()
+
+    async def close(self) -> None:
+        """End the watch."""
+        self._lost.cancel()
+
+    async def _attempt(self, request: Request) -> Answer:
         from ray.exceptions import RayError, RayTaskError
         from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
 
@@ -76,8 +95,18 @@ class HandleClient:
             raise AttemptFailedError(_first_line(error)) from None
         return answer
 
-    async def close(self) -> None:
-        """Nothing is open."""
+
+async def _wait_until_lost(name: str) -> str:
+    """Why the application can no more answer, once that is so."""
+    from ray.exceptions import RayError
+
+    while True:
+        await asyncio.sleep(_WATCH_S)
+        try:
+            if (reason := await asyncio.to_thread(failure_of, name)) is not None:
+                return reason
+        except RayError:  # Serve's controller is being started again
+            continue
 
 
 class EndpointClient:

@@ -24,9 +24,9 @@ _LONGEST_PAUSE_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a request may take, and how long it may go on failing, in seconds."""
+    """How long a request may take (None: as long as it does), and how long it may go on failing, in seconds."""
 
-    request_timeout_s: float
+    request_timeout_s: float | None
     deadline_s: float
 
 
@@ -128,7 +128,7 @@ async def _complete(request: Request, client: Client, patience: Patience, traffi
                 answer = await client.ask(request)
             return _completion(request, answer, time.monotonic() - started, traffic)
         except (AttemptFailedError, TimeoutError) as error:
-            reason = str(error) or f"no answer within {patience.request_timeout_s:.0f} s"
+            reason = str(error) or f"no answer within {patience.request_timeout_s or 0:.0f} s"
             retry_after_s = error.retry_after_s if isinstance(error, AttemptFailedError) else 0.0
         traffic.retries += 1
         failing_since = failing_since or started

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from metamath_ray.evaluation._benchmarks import Benchmark
 from metamath_ray.evaluation._options import EvaluationOptions
@@ -13,8 +14,9 @@ from metamath_ray.problems import Problem
 GREEDY = 0
 """`sample_index` of the greedy completion; samples at a temperature count from 1."""
 
-_WHOLE = 1 << 20
-_EDGE = 1 << 16
+_WHOLE = 1 << 22
+_PIECE = 1 << 14
+_NUM_PIECES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,9 @@ def request_key(
 def fingerprint_model(model: str) -> str:
     """What tells one model folder from another: SHA-256 of its files' names, sizes and contents.
 
-    Of a file of more than 1 MiB, such as weights, the size and the first and last 64 KiB. A name that is
-    no folder is its own fingerprint.
+    Of a file of more than 4 MiB, such as weights, the size and 256 pieces of 16 KiB, from its first bytes to its
+    last: a training that leaves embeddings and norms alone is seen too. A name that is no folder is its own
+    fingerprint.
     """
     folder = Path(model)
     if not folder.is_dir():
@@ -92,11 +95,18 @@ def fingerprint_model(model: str) -> str:
         size = path.stat().st_size
         digest.update(f"{path.name}\0{size}\0".encode())
         with path.open("rb") as file:
-            digest.update(file.read(_WHOLE if size <= _WHOLE else _EDGE))
-            if size > _WHOLE:
-                file.seek(-_EDGE, 2)
-                digest.update(file.read())
+            for piece in _pieces(file, size):
+                digest.update(piece)
     return f"sha256:{digest.hexdigest()}"
+
+
+def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
+    if size <= _WHOLE:
+        yield file.read()
+        return
+    for number in range(_NUM_PIECES):
+        file.seek(number * (size - _PIECE) // (_NUM_PIECES - 1))
+        yield file.read(_PIECE)
 
 
 def _sampling(problem: Problem, benchmark: str, index: int, options: EvaluationOptions) -> Sampling:

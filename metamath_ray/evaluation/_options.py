@@ -75,7 +75,8 @@ class EndpointOptions(BaseModel):
         description="which of the two is asked; chat sends the prompt as one user message, in its own template",
     )
     api_key_env: str = Field(
-        "OPENAI_API_KEY", description="environment variable with the key; unset: no key is sent"
+        "OPENAI_API_KEY",
+        description="environment variable with the key; may be unset for a server that asks for none",
     )
 
 
@@ -122,7 +123,8 @@ class EvaluationOptions(ModelOptions):
     benchmarks: tuple[str, ...] = Field(
         ("bundled",),
         min_length=1,
-        description="each NAME or NAME:PATH (bundled, gsm8k, math, gsm8k_backward, own JSONL of problems)",
+        description="each NAME or NAME:PATH: bundled, bundled_backward; gsm8k, math, gsm8k_backward (from the HF hub "
+        "without a path); any other name with a JSONL file of problems",
     )
     limit: int | None = Field(None, ge=1, description="take N problems of each benchmark")
     limit_order: Literal["spread", "first"] = Field(
@@ -130,7 +132,9 @@ class EvaluationOptions(ModelOptions):
         description="which N: spread evenly over the file (MATH's lies in order of subjects), or the first",
     )
     output: Path = Field(
-        Path("runs/evaluation"), description="folder that the evaluation writes, and goes on with"
+        Path("runs/evaluation"),
+        description="folder that the evaluation writes, and goes on with; a comparison goes into its second folder "
+        "where none is named",
     )
     grader: RuleSet = Field("fixed", description="rules of the headline; verdicts by both are always kept")
     prompt: str = Field(
@@ -159,8 +163,11 @@ class EvaluationOptions(ModelOptions):
         ge=1,
         description="requests in flight at a time (default: replicas x max_num_seqs with room; a server: 64)",
     )
-    request_timeout_s: float = Field(
-        1800.0, gt=0, description="a request without completion after this many seconds is sent again"
+    request_timeout_s: float | None = Field(
+        None,
+        gt=0,
+        description="a request without completion after this many seconds is sent again (default: at a server "
+        "1800; engines of our own are watched instead, and may be as slow as they are)",
     )
     deadline_s: float = Field(
         3600.0,
@@ -216,6 +223,18 @@ class EvaluationOptions(ModelOptions):
             raise ValueError("compare and regrade are two things to do; give one of them")
         if not (self.model or self.base_url or self.compare or self.regrade):
             raise ValueError("model or base_url must be given, or regrade or compare")
+        return self
+
+    @model_validator(mode="after")
+    def _limits_are_for_benchmarks(self) -> "EvaluationOptions":
+        names = [text.partition(":")[0] for text in self.benchmarks]
+        known = {name.replace("-", "_") for name in (*names, ALL)}
+        for name in self.max_new_tokens:
+            if name.replace("-", "_") not in known:
+                raise ValueError(
+                    f"max_new_tokens.{name} is of no benchmark of this evaluation; "
+                    f"allowed are {', '.join(names)} and {ALL}"
+                )
         return self
 
     @model_validator(mode="after")

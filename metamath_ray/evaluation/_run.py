@@ -34,6 +34,7 @@ ENGINE_FILE = "engine.json"
 """What the engine of the newest start said of itself, for a run that finds all completions saved."""
 
 _IN_FLIGHT_TO_A_SERVER = 64
+_SERVER_TIMEOUT_S = 1800.0
 _IN_FLIGHT_PER_SEQUENCE = 2  # so that the engine always has one to begin when one ends
 _DECIDING = ("model", "adapter", "prompt", "stop", "max_new_tokens", "exact", "batch_invariant")
 
@@ -183,7 +184,7 @@ class Evaluation:
                 missing,
                 client,
                 max_in_flight=options.max_in_flight or default,
-                patience=Patience(options.request_timeout_s, options.deadline_s),
+                patience=Patience(_request_timeout_s(options), options.deadline_s),
                 keep=keep,
                 traffic=self._traffic,
             )
@@ -230,7 +231,14 @@ class Evaluation:
 
 
 def _endpoint_client(options: EvaluationOptions, model: str) -> EndpointClient:
-    return EndpointClient(options.base_url, model, options.endpoint, timeout_s=options.request_timeout_s)
+    timeout_s = options.request_timeout_s or _SERVER_TIMEOUT_S
+    return EndpointClient(options.base_url, model, options.endpoint, timeout_s=timeout_s)
+
+
+def _request_timeout_s(options: EvaluationOptions) -> float | None:
+    """None for engines of our own: 256 long completions at a time take hours on a slow machine, and a replica ends an
+    engine that stands still."""
+    return options.request_timeout_s or (_SERVER_TIMEOUT_S if options.base_url else None)
 
 
 async def _check_server(options: EvaluationOptions) -> str:

@@ -18,6 +18,9 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from metamath_ray.evaluation._keys import Sampling
 from metamath_ray.evaluation._setup import EngineSetup, engine_arguments
+from metamath_ray.evaluation._stall import StallWatch
+
+_STALLED_S = 600.0
 
 REFUSALS = (VLLMValidationError, ValueError)
 """What vLLM raises for a request that it will never answer, such as a prompt that is too long."""
@@ -27,12 +30,13 @@ FAULTS = (EngineGenerateError,)
 
 
 class Engine(AsyncLLM):  # type: ignore[misc]  # vLLM's types are not looked at
-    """An engine that ends its process when its core is dead, and sends every request through its one adapter.
+    """An engine that ends its process when its core is dead or stuck, and sends all requests through its one adapter.
 
     Rows with and without an adapter in one batch come out wrong on CPU, so there is no mixing.
     """
 
     adapter: LoRARequest | None = None
+    stall: StallWatch
 
     async def generate(self, *args: Any, **options: Any) -> AsyncGenerator[RequestOutput, None]:
         """As vLLM's, for any `lora_request`; does not come back where the engine's core is dead."""
@@ -45,11 +49,24 @@ class Engine(AsyncLLM):  # type: ignore[misc]  # vLLM's types are not looked at
             end_process()
 
     async def end_if_dead(self) -> None:
-        """End the process where the engine's core is dead; Serve then starts another replica."""
+        """End the process where the core is dead, or has given no token for ten minutes; Serve starts another."""
         try:
             await self.check_health()
         except EngineDeadError:
             end_process()
+        if self.stall.has_stalled(self.get_num_unfinished_requests()):
+            end_process()
+
+    def watch_steps(self) -> None:
+        """Note every step from now on."""
+        self.stall = watch = StallWatch(_STALLED_S)
+        process = self.output_processor.process_outputs
+
+        def process_and_note(*args: Any, **options: Any) -> Any:
+            watch.step()
+            return process(*args, **options)
+
+        self.output_processor.process_outputs = process_and_note
 
 
 def end_process() -> None:
@@ -66,6 +83,7 @@ def start_engine(setup: EngineSetup) -> Engine:
     arguments = AsyncEngineArgs(**engine_arguments(setup))
     engine = Engine.from_engine_args(arguments, usage_context=UsageContext.LLM_CLASS)
     assert isinstance(engine, Engine)
+    engine.watch_steps()
     if setup.adapter:
         engine.adapter = LoRARequest("adapter", 1, setup.adapter)
     return engine

@@ -1,11 +1,13 @@
-"""GSM8K and MATH from the Hugging Face hub, for users who have `datasets` installed."""
+"""GSM8K, MATH and GSM8K-Backward from the Hugging Face hub, for users who have `datasets` installed."""
 
 from metamath_ray.problems._files import Row
 
 GSM8K_HUB_ID = "openai/gsm8k"
 MATH_HUB_ID = "EleutherAI/hendrycks_math"
+GSM8K_BACKWARD_HUB_ID = "meta-math/GSM8K_Backward"
 _CONFIGS = {
     "gsm8k": (GSM8K_HUB_ID, ("main",)),
+    "gsm8k_backward": (GSM8K_BACKWARD_HUB_ID, ("default",)),
     "math": (
         MATH_HUB_ID,
         (
@@ -22,7 +24,7 @@ _CONFIGS = {
 
 
 def read_hub_rows(name: str, *, split: str) -> tuple[str, list[Row]]:
-    """The hub id of `gsm8k` or `math`, and the rows of its configurations one after another.
+    """The hub id of `gsm8k`, `math` or `gsm8k_backward`, and the rows of its configurations one after another.
 
     Raises `ModuleNotFoundError` with the pip line where `datasets` is missing, and `ValueError`
     with a way out where the hub does not give the set.

@@ -9,9 +9,15 @@ from metamath_ray.problems._files import Row, read_rows, rows_from_lines
 from metamath_ray.problems._hub import read_hub_rows
 from metamath_ray.problems._record import Problem
 from metamath_ray.problems._rows import RowError, is_gsm8k_file, problem_from_row
-from metamath_ray.problems._spec import BUNDLED, SeedSpec, parse_spec
+from metamath_ray.problems._spec import BUNDLED, BUNDLED_BACKWARD, BUNDLED_NAMES, SeedSpec, parse_spec
 
 _NUM_SHOWN = 5
+_SHIPPED = {
+    (BUNDLED, "train"): "train.jsonl",
+    (BUNDLED, "test"): "test.jsonl",
+    (BUNDLED_BACKWARD, "test"): "backward.jsonl",
+}
+_TEST_ONLY = (BUNDLED_BACKWARD, "gsm8k_backward")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +56,16 @@ def load_problems(
     """Every problem of a set; a file's format is read off each row's fields, never off its name.
 
     `split` chooses between the halves of a bundled or hub set, and stands in the ids of rows that
-    have none. A problem's `source` is the spec's name. Raises `ValueError` for a bad spec or an
-    unusable file, `FileNotFoundError` for a missing one, `ModuleNotFoundError` for a missing
-    `datasets`, and `BadRowsError` where a row is bad and `skip_bad_rows` is not set, or no row is good.
+    have none. A problem's `source` is the spec's name. Raises `ValueError` for a bad spec, an
+    unusable file, and the train half of a set that has none, `FileNotFoundError` for a missing file,
+    `ModuleNotFoundError` for a missing `datasets`, and `BadRowsError` where a row is bad and
+    `skip_bad_rows` is not set, or no row is good.
     """
     spec = parse_spec(spec) if isinstance(spec, str) else spec
-    if spec.name == BUNDLED:
-        return LoadedProblems(load_bundled(split), 0, ())
+    if spec.path is None and split == "train" and spec.name in _TEST_ONLY:
+        raise ValueError(f"problem set {spec.name!r} is a benchmark: it has test problems only")
+    if spec.name in BUNDLED_NAMES:
+        return LoadedProblems(_load_shipped(_SHIPPED[spec.name, split], source=spec.name, split=split), 0, ())
     if spec.path is None:
         label, rows = read_hub_rows(spec.name, split=split)
     else:
@@ -72,10 +81,13 @@ def load_bundled(split: Literal["train", "test"] = "train") -> tuple[Problem, ..
 
     Their arithmetic is checked by the tests with `check_worked_arithmetic`.
     """
-    label = f"{split}.jsonl"
-    content = resources.files(__package__).joinpath(BUNDLED, label).read_bytes()
+    return _load_shipped(_SHIPPED[BUNDLED, split], source=BUNDLED, split=split)
+
+
+def _load_shipped(file: str, *, source: str, split: str) -> tuple[Problem, ...]:
+    content = resources.files(__package__).joinpath(BUNDLED, file).read_bytes()
     rows = list(rows_from_lines(content.split(b"\n")))
-    loaded = _problems_from_rows(rows, label=label, source=BUNDLED, split=split)
+    loaded = _problems_from_rows(rows, label=file, source=source, split=split)
     if loaded.errors:
         raise BadRowsError(loaded.errors, len(rows))
     return loaded.problems

@@ -28,7 +28,7 @@ def make_requests(
     benchmark = Benchmark("gsm8k", make_problems(num), num)
     return plan_requests(
         benchmark,
-        options=EvaluationOptions(model="m", samples=samples, **options),
+        options=EvaluationOptions(model="m", benchmarks=("gsm8k",), samples=samples, **options),
         render=lambda problem: prompt.format(problem.question),
         identity={"model": model},
     )

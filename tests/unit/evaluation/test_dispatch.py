@@ -118,6 +118,16 @@ def test_an_answer_that_does_not_come_in_time_is_asked_for_again() -> None:
     assert (len(kept), traffic.retries) == (3, 3)
 
 
+def test_a_slow_answer_is_waited_for_where_no_time_is_set() -> None:
+    class Slow(Script):
+        async def ask(self, request: Request) -> Answer:
+            await asyncio.sleep(0.5)
+            return await super().ask(request)
+
+    kept, traffic = run(make_requests(3), Slow(lambda *_: ANSWER), patience=Patience(None, 0.1))
+    assert (len(kept), traffic.retries) == (3, 0)
+
+
 def test_a_server_that_refuses_all_ends_the_run_at_once() -> None:
     def act(request: Request, attempt: int) -> Answer:
         raise BadEndpointError("401")

@@ -88,6 +88,17 @@ def test_a_comparison_pairs_by_problem():
     ]
 
 
+def test_a_comparison_counts_what_is_not_the_same():
+    a = run_of(["correct", "correct", "incorrect", "no_answer"])
+    b = run_of(["correct", "incorrect", "incorrect", "truncated"], verdict_paper="incorrect")
+    b = [replace(one, completion="other") if one.problem_id in "12" else one for one in b]
+    b[3] = replace(b[3], prompt="asked in other words")
+    made = compare_benchmark("gsm8k", a, b)
+    assert (made.num_other_completions, made.num_other_prompts) == (2, 1)
+    assert (made.fixed.num_other_verdicts, len(made.fixed.flips)) == (2, 1)
+    assert (made.paper.num_other_verdicts, len(made.paper.flips)) == (4, 0)
+
+
 def test_a_run_against_itself_differs_in_nothing():
     run = run_of(["correct", "incorrect"])
     made = compare_benchmark("gsm8k", run, run)

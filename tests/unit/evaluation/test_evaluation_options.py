@@ -27,6 +27,7 @@ def test_token_limits_are_by_benchmark_then_for_all(name, limit):
     options = parse(
         *("--model", "m", "--max-new-tokens.math", "64"),
         *("--max-new-tokens.my-set", "100", "--max-new-tokens.all", "32"),
+        *("--benchmarks", "math", "my_set:x.jsonl", "gsm8k"),
     )
     assert options.max_new_tokens_for(name, style="math") == limit
 
@@ -60,6 +61,11 @@ def test_token_limits_are_by_benchmark_then_for_all(name, limit):
         ),
         pytest.param(["--model", "m", "--limit", "0"], "limit must be greater", id="limit"),
         pytest.param(["--model", "m", "--max-new-tokens.math", "0"], "max_new_tokens.math", id="no token"),
+        pytest.param(
+            ["--model", "m", "--benchmarks", "gsm8k", "--max-new-tokens.gsm8", "9"],
+            "max_new_tokens.gsm8 is of no benchmark of this evaluation; allowed are gsm8k and all",
+            id="a limit for no benchmark",
+        ),
         pytest.param(["--model", "m", "--replica", "2"], "did you mean --replicas", id="misspelt"),
     ],
 )

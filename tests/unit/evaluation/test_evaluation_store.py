@@ -270,3 +270,14 @@ def test_a_model_folder_is_known_by_its_contents(tmp_path):
     (tmp_path / "b" / "model.safetensors").write_bytes(bytes(2_999_999) + b"\1")
     assert fingerprint_model(str(tmp_path / "b")) != same
     assert fingerprint_model("org/model") == "org/model"
+
+
+@pytest.mark.parametrize("place", [0, 1_000_000, 12_345_678, 33_333_333, 49_900_000], ids=str)
+def test_another_training_of_the_same_model_is_another_model(tmp_path, place):
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(bytes(50_000_000))
+    before = fingerprint_model(str(tmp_path))
+    with weights.open("r+b") as file:
+        file.seek(place)
+        file.write(b"\1" * 250_000)  # one small matrix
+    assert fingerprint_model(str(tmp_path)) != before

@@ -10,6 +10,7 @@ import pytest
 
 from metamath_ray.evaluation._engine_log import find_root_cause
 from metamath_ray.evaluation._reaper import MARKER, find_marked
+from metamath_ray.evaluation._stall import StallWatch
 
 STARTER = """
 import subprocess, sys, time, os
@@ -87,3 +88,20 @@ def test_the_engine_lives_while_its_starter_does() -> None:
 )  # fmt: skip
 def test_the_cause_is_the_last_error_that_points_to_no_other(lines: list[str], cause: str | None) -> None:
     assert find_root_cause(lines) == cause
+
+
+def test_an_engine_has_stalled_where_requests_wait_and_no_token_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("metamath_ray.evaluation._stall.time.monotonic", lambda: now[0])
+    watch = StallWatch(600)
+    now[0] += 5000
+    assert not watch.has_stalled(0), "idle"
+    now[0] += 599
+    assert not watch.has_stalled(3), "it may still come"
+    watch.step()
+    now[0] += 599
+    assert not watch.has_stalled(3), "slow, but moving"
+    now[0] += 2
+    assert watch.has_stalled(3)

@@ -20,12 +20,16 @@ from metamath_ray.evaluation import (
 from metamath_ray.evaluation._application import _share_cpus
 from metamath_ray.evaluation._setup import engine_variables
 
+WEIGHTS = (
+    "\2" + 7 * "\0" + "{}\0"
+)  # a safetensors file: the length of its header, the header, a byte of weights
+
 
 def make_folder(folder: Path, *, without: str = "", **files: str) -> Path:
     folder.mkdir(parents=True)
     contents = {
         "config.json": '{"architectures": ["LlamaForCausalLM"]}',
-        "model.safetensors": "weights",
+        "model.safetensors": WEIGHTS,
         "tokenizer.json": "{}",
     } | files
     for name, text in contents.items():
@@ -69,7 +73,7 @@ def test_an_incomplete_model_folder_is_refused(tmp_path: Path, missing: str, mes
 
 def test_a_model_folder_that_lacks_a_weight_file_is_refused(tmp_path: Path) -> None:
     index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
-    files = {"model.safetensors.index.json": json.dumps(index), "model-1.safetensors": "weights"}
+    files = {"model.safetensors.index.json": json.dumps(index), "model-1.safetensors": WEIGHTS}
     with pytest.raises(ValueError, match=r"lacks 1 of 2 weight files: model-2\.safetensors"):
         resolve_model(str(make_folder(tmp_path / "m", **files)))
 
@@ -80,6 +84,13 @@ def test_a_model_folder_that_lacks_a_weight_file_is_refused(tmp_path: Path) -> N
 def test_a_missing_folder_is_not_looked_for_on_the_hub(model: str) -> None:
     with pytest.raises(ValueError, match=r"there is no such folder$"):
         resolve_model(model)
+
+
+def test_a_weight_file_that_git_left_a_pointer_for_is_refused(tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    folder = make_folder(tmp_path / "m", **{"model.safetensors": pointer})
+    with pytest.raises(ValueError, match=r"model\.safetensors is no whole safetensors file"):
+        resolve_model(str(folder))
 
 
 def test_an_empty_weight_file_is_no_weights(tmp_path: Path) -> None:
@@ -216,4 +227,4 @@ def test_a_port_in_use_is_named() -> None:
 def test_an_engine_of_one_rank_computes_in_its_cores_process(ranks: int, own_process: bool) -> None:
     variables = engine_variables(make_setup(tensor_parallel_size=ranks), [0, 1])
     assert (variables.get("VLLM_ENABLE_V1_MULTIPROCESSING") == "0") is own_process
-    assert (variables.get("GOMP_CPU_AFFINITY") == "0 1") is own_process
+    assert "GOMP_CPU_AFFINITY" not in variables

@@ -42,6 +42,22 @@ def test_math_without_path_is_all_seven_subjects_from_the_hub(monkeypatch: pytes
     assert [problem.id for problem in problems] == [f"math-train-{number}" for number in range(7)]
 
 
+def test_gsm8k_backward_without_path_comes_from_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_dataset(hub_id: str, config: str, *, split: str) -> Rows:
+        assert (hub_id, config, split) == ("meta-math/GSM8K_Backward", "default", "test")
+        return [{"question": "x + 2 is 4. What is the value of unknown variable x?", "answer": "2"}]
+
+    stand_in(monkeypatch, load_dataset)
+    (problem,) = load_problems("gsm8k_backward", split="test").problems
+    assert (problem.id, problem.answer) == ("gsm8k_backward-test-0", "2")
+
+
+@pytest.mark.parametrize("name", ["gsm8k_backward", "bundled_backward"])
+def test_a_benchmark_has_no_train_half(name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' is a benchmark: it has test problems only"):
+        load_problems(name)
+
+
 def test_a_missing_extra_prints_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     monkeypatch.setitem(sys.modules, "datasets.load", None)

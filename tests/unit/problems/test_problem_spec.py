@@ -13,6 +13,8 @@ from metamath_ray.problems import SeedSpec, parse_spec
         pytest.param("bundled", SeedSpec("bundled"), id="bundled"),
         pytest.param("gsm8k", SeedSpec("gsm8k"), id="gsm8k-from-hub"),
         pytest.param("math", SeedSpec("math"), id="math-from-hub"),
+        pytest.param("gsm8k_backward", SeedSpec("gsm8k_backward"), id="backward-from-hub"),
+        pytest.param("bundled_backward", SeedSpec("bundled_backward"), id="bundled-backward"),
         pytest.param("math:m.jsonl", SeedSpec("math", Path("m.jsonl")), id="math-from-file"),
         pytest.param("my_set-2:a/b.jsonl", SeedSpec("my_set-2", Path("a/b.jsonl")), id="own-name"),
         pytest.param("own:a:b.jsonl", SeedSpec("own", Path("a:b.jsonl")), id="colon-in-path"),
@@ -33,12 +35,15 @@ def test_a_spec_is_a_name_and_perhaps_a_path(text: str, spec: SeedSpec) -> None:
         pytest.param("own", "'own' needs a path", id="unknown-without-path"),
         pytest.param("own:", "'own:' has a colon but no path", id="colon-without-path"),
         pytest.param("bundled:a.jsonl", "'bundled' takes no path, got 'a.jsonl'", id="bundled-with-path"),
+        pytest.param("bundled_backward:a.jsonl", "'bundled_backward' takes no path", id="backward-with-path"),
     ],
 )
 def test_a_bad_spec_says_what_is_allowed(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as caught:
         parse_spec(text)
-    assert "allowed are 'bundled', 'gsm8k[:PATH]', 'math[:PATH]', or NAME:PATH" in str(caught.value)
+    assert "allowed are 'bundled', 'gsm8k[:PATH]', 'math[:PATH]', or NAME:PATH with the path of" in str(
+        caught.value
+    )
     assert "\n" not in str(caught.value)
 
 
