@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install test test-all lint
+.PHONY: install demo test test-all lint
 
 install: .venv/installed
 
@@ -13,6 +13,10 @@ install: .venv/installed
 	$(BIN)/python -c 'import torch' || $(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
+
+# FAST=1: few steps and problems. ARGS: options of jobs/demo.py, such as ARGS='--model FOLDER'.
+demo: install
+	$(BIN)/python jobs/demo.py$(if $(filter-out 0,$(FAST)), --fast)$(if $(ARGS), $(ARGS))
 
 test: install
 	$(BIN)/pytest -m "not long"

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from metamath_ray.reports._evaluation_items import PromptTemplates, load_flips, load_wrong_answers
 from metamath_ray.reports._evaluation_run import (
     EVALUATION_VERDICTS,
@@ -15,7 +13,8 @@ from metamath_ray.reports._evaluation_run import (
     load_evaluation,
     read_document,
 )
-from metamath_ray.reports._page import TEMPLATES, content_hash, make_environment
+from metamath_ray.reports._figures import p_value, signed_points
+from metamath_ray.reports._page import content_hash, join_templates, make_environment
 from metamath_ray.reports._run import write_whole
 from metamath_ray.reports._samples import embed_json
 from metamath_ray.reports._shown_options import shown_options
@@ -42,8 +41,6 @@ RULE_MEANINGS = {
     "fixed": "the answer in any usual spelling, compared as text, as a number, and symbolically",
     "paper": "what follows the last “The answer is: ”, compared as the paper's own script does, quirks included",
 }
-
-_P_VALUE_SHOWN = 0.0001
 
 
 def write_evaluation_report(output: Path) -> Path:
@@ -92,14 +89,11 @@ def write_comparison_report(a: Path, b: Path, *, output: Path) -> Path:
 
 def _render(template: str, data: dict[str, Any], **values: Any) -> str:
     environment = make_environment()
-    environment.filters |= {"signed": _signed_points, "p_value": _p_value, "sentence": _sentence}
-    script = (TEMPLATES / "evaluation.js").read_text(encoding="utf-8")
-    style = "".join(
-        (TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "evaluation.css")
-    )
+    environment.filters |= {"signed": signed_points, "p_value": p_value, "sentence": _sentence}
+    script = join_templates("browser.js", "evaluation.js")
     return environment.get_template(template).render(
-        style=Markup(style),  # noqa: S704  # our own files
-        script=Markup(script),  # noqa: S704  # our own file
+        style=join_templates("report.css", "evaluation.css"),
+        script=script,
         script_hash=content_hash(script),
         data_json=embed_json(data | {"labels": VERDICT_LABELS}),
         verdicts=EVALUATION_VERDICTS,
@@ -124,17 +118,6 @@ def _shown(evaluation: Evaluation) -> list[tuple[str, str]]:
     summary = evaluation.summary
     made_by = {"model": summary.model, "engine": summary.engine, "graders": summary.graders}
     return shown_options({"evaluated": made_by, "option": evaluation.config})
-
-
-def _signed_points(share: float) -> str:
-    """A difference of shares in percentage points, with its sign."""
-    return f"{100 * share:+.1f}".replace("-", "−")
-
-
-def _p_value(value: float) -> str:
-    return (
-        f"< {_P_VALUE_SHOWN}" if value < _P_VALUE_SHOWN else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
-    )
 
 
 def _sentence(text: str) -> str:

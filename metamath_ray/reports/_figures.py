@@ -8,6 +8,7 @@ from dataclasses import dataclass
 _BARS = 30
 _WIDTHS = (1, 2, 5)
 _SHOWN_SHARE = 0.99
+_SMALLEST_P = 0.0001
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,18 @@ def percent(share: float | None) -> str:
 def points(value: float) -> str:
     """A difference in percentage points with its sign, such as `+0.66`."""
     return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") if round(value, 2) else "0.00"
+
+
+def signed_points(share: float) -> str:
+    """A difference of shares in percentage points with one decimal and its sign, such as `+6.4`."""
+    return f"{100 * share:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def p_value(value: float) -> str:
+    """A test's p-value with two significant digits; none below `_SMALLEST_P` is told from another."""
+    if value < _SMALLEST_P:
+        return f"< {_SMALLEST_P}"
+    return f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
 
 
 def ratio(part: float, whole: float) -> float | None:

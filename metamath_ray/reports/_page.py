@@ -56,7 +56,7 @@ def write_build_report(run_dir: Path) -> Path:
 
 
 def _render(run: Run, scan: Scan, samples: list[dict[str, Any]]) -> str:
-    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    script = join_templates("browser.js", "report.js")
     costs = _cost_lines(run, scan)
     return (
         make_environment()
@@ -64,8 +64,8 @@ def _render(run: Run, scan: Scan, samples: list[dict[str, Any]]) -> str:
         .render(
             summary=run.summary,
             total=run.summary.total,
-            style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704  # our own file
-            script=Markup(script),  # noqa: S704  # our own file
+            style=join_templates("report.css"),
+            script=script,
             script_hash=content_hash(script),
             costs=costs,
             cost_total=_add_up(costs),
@@ -110,6 +110,12 @@ def make_environment() -> jinja2.Environment:
         "drop_meanings": words.DROP_MEANINGS,
     }
     return environment
+
+
+def join_templates(*names: str) -> Markup:
+    """The files of `templates` one after another, as they are: styles and scripts of our own."""
+    texts = [(TEMPLATES / name).read_text(encoding="utf-8") for name in names]
+    return Markup("".join(texts))  # noqa: S704
 
 
 def content_hash(script: str) -> str:

@@ -25,7 +25,8 @@ from metamath_ray.reports._training_plot import (
     scientific,
     smooth,
 )
-from metamath_ray.reports._training_run import Step, TrainingRun, load_training_run
+from metamath_ray.reports._training_run import TrainingRun, load_training_run
+from metamath_ray.step_metrics import StepMetrics
 
 _GIB = 1 << 30
 _TABLE_ROWS = 30
@@ -38,7 +39,7 @@ _FIRST_STEPS = 10
 class StepLine:
     """A row of the table of steps: the step's own figures and its smoothed loss."""
 
-    step: Step
+    step: StepMetrics
     smoothed_loss: float
 
 
@@ -54,7 +55,7 @@ def write_training_report(output: Path) -> Path:
 
 def _render(run: TrainingRun) -> str:
     window = _window(len(run.steps))
-    losses = smooth([_or_nan(one.loss) for one in run.steps], window)
+    losses = smooth([one.loss for one in run.steps], window)
     every = _table_interval(len(run.steps))
     return (
         _environment()
@@ -88,7 +89,7 @@ def _environment() -> jinja2.Environment:
     environment = make_environment()
     environment.filters |= {
         "loss": lambda value: "–" if value is None or math.isnan(value) else f"{value:.4f}",
-        "norm": lambda value: "–" if value is None else f"{value:,.3f}",
+        "norm": lambda value: "–" if math.isnan(value) else f"{value:,.3f}",
         "compact": lambda value: "–" if value is None else compact(value),
         "scientific": scientific,
         "memory": _memory,
@@ -103,7 +104,7 @@ def _style() -> str:
 
 
 def _loss_chart(run: TrainingRun, smoothed: list[float], window: int) -> Chart:
-    raw = [_or_nan(one.loss) for one in run.steps]
+    raw = [one.loss for one in run.steps]
     series = [Series("each step", "raw", raw)]
     if window > 1:
         series.append(Series(f"mean of {window} steps", "main", smoothed))
@@ -115,7 +116,7 @@ def _other_charts(run: TrainingRun, window: int) -> Iterator[Chart]:
     exponent = math.floor(math.log10(max(rates))) if max(rates) > 0 else 0
     scaled = [rate / 10.0**exponent for rate in rates]
     yield _chart(run, "Learning rate", [Series("", "main", scaled)], unit=f"×{power_of_ten(exponent)}")
-    norms = [_or_nan(one.grad_norm) for one in run.steps]
+    norms = [one.grad_norm for one in run.steps]
     smoothed = [Series(f"mean of {window} steps", "main", smooth(norms, window))] if window > 1 else []
     yield _chart(run, "Gradient norm", [Series("each step", "raw", norms), *smoothed], unit="before clipping")
     yield _chart(run, "Throughput", _throughput(run, window), unit="tokens a second")
@@ -166,8 +167,8 @@ def _window(num_steps: int) -> int:
     return min(max(num_steps // _SMOOTHED_SHARE, 5), _LARGEST_WINDOW) | 1 if num_steps >= 10 else 1
 
 
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
+def _mean(values: list[float]) -> float | None:
+    known = [value for value in values if math.isfinite(value)]
     return sum(known) / len(known) if known else None
 
 
@@ -188,7 +189,3 @@ def _memory(num_bytes: float) -> str:
 def _short_name(model: str) -> str:
     """The last part of a path or hub name."""
     return model.rstrip("/").rsplit("/", 1)[-1] or "A student"
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value

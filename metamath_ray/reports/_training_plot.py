@@ -79,8 +79,8 @@ def make_chart(
     """A chart of series over the same rising `steps`, with a mark before each step of `marks`."""
     finite = sorted(v for one in series for v in one.values if math.isfinite(v))
     highest = _highest_shown(finite)
-    y_axis = _Axis.of_values(0.0 if from_zero else min(finite, default=0.0), highest)
-    x_axis = _Axis.of_steps(steps[0], steps[-1])
+    y_axis = Axis.of_values(0.0 if from_zero else min(finite, default=0.0), highest)
+    x_axis = Axis.of_steps(steps[0], steps[-1])
     first = series[0].values
     return Chart(
         title=title,
@@ -138,7 +138,7 @@ def power_of_ten(exponent: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Axis:
+class Axis:
     """From `low` to `high` with a tick at every multiple of `between`."""
 
     low: float
@@ -146,7 +146,7 @@ class _Axis:
     between: float
 
     @classmethod
-    def of_values(cls, low: float, high: float) -> "_Axis":
+    def of_values(cls, low: float, high: float) -> "Axis":
         """Begins and ends at a tick, and has four or a few more."""
         if high <= low:
             high = low + (abs(low) or 1.0)
@@ -155,7 +155,7 @@ class _Axis:
         return cls(first * between, last * between, between)
 
     @classmethod
-    def of_steps(cls, first: int, last: int) -> "_Axis":
+    def of_steps(cls, first: int, last: int) -> "Axis":
         """Begins and ends at a step, and has up to six ticks or so, at whole numbers."""
         last = max(last, first + 1)
         between = max(_round_step((last - first) / 6), 1.0)
@@ -189,7 +189,7 @@ def _round_step(width: float) -> float:
     return next(step * scale for step in (1, 2, 2.5, 5, 10) if step * scale >= width * (1 - 1e-9))
 
 
-def _path(values: Sequence[float], steps: Sequence[int], x_axis: _Axis, y_axis: _Axis) -> str:
+def _path(values: Sequence[float], steps: Sequence[int], x_axis: Axis, y_axis: Axis) -> str:
     parts: list[str] = []
     begins = True
     for step, value in _thin(values, steps):

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from metamath_ray.reports._run import BadReportInputError, load_config, read_text
+from metamath_ray.step_metrics import StepMetrics, load_metrics
 
 _WRITER = "a training run"
 _FINAL_STEPS = 10  # over which the final loss is averaged, as in summary.json
@@ -33,26 +34,6 @@ class Chosen(_Record):
     epochs: float | None = None
     max_steps: int | None = None
     global_batch_size: int | None = None
-
-
-class Step(_Record):
-    """One line of `metrics.jsonl`; a loss or norm of None was not finite."""
-
-    step: int
-    epoch: float
-    loss: float | None
-    learning_rate: float
-    grad_norm: float | None
-    tokens: int
-    response_tokens: int
-    padded_tokens: int
-    seconds: float
-    tokens_per_s: float
-    response_tokens_per_s: float
-    mfu: float | None
-    peak_memory_bytes: int
-    time: float
-    attempt: int
 
 
 class Manifest(_Record):
@@ -95,7 +76,7 @@ class TrainingRun:
 
     config: dict[str, Any]
     chosen: Chosen
-    steps: tuple[Step, ...]
+    steps: tuple[StepMetrics, ...]
     manifest: Manifest
     summary: TrainingSummary
     is_finished: bool
@@ -130,7 +111,7 @@ def load_training_run(output: Path) -> TrainingRun:
         raise BadReportInputError(f"{output} is no folder; name the output folder of a training run")
     config = load_config(output / "config.yaml", writer=_WRITER)
     chosen = _check(config, str(output / "config.yaml"), Chosen)
-    steps = tuple(_load_steps(output / "metrics.jsonl"))
+    steps = _load_steps(output / "metrics.jsonl")
     manifest = _load_record(output / "data" / "manifest.json", Manifest)
     path = output / "summary.json"
     summary = _load_record(path, TrainingSummary) if path.is_file() else None
@@ -140,11 +121,11 @@ def load_training_run(output: Path) -> TrainingRun:
     return TrainingRun(config, chosen, steps, manifest, summary, is_finished, _checkpoints(output))
 
 
-def summarize(steps: Sequence[Step]) -> TrainingSummary:
+def summarize(steps: Sequence[StepMetrics]) -> TrainingSummary:
     """The figures of the steps so far, in the summary's terms; `seconds` is the time of the steps alone."""
     seconds = sum(one.seconds for one in steps)
     response_tokens = sum(one.response_tokens for one in steps)
-    losses = [one.loss for one in steps[-_FINAL_STEPS:] if one.loss is not None]
+    losses = [one.loss for one in steps[-_FINAL_STEPS:] if math.isfinite(one.loss)]
     shares = [(one.mfu, one.seconds) for one in steps if one.mfu is not None]
     share_seconds = sum(weight for _, weight in shares)
     return TrainingSummary(
@@ -171,12 +152,15 @@ def _checkpoints(output: Path) -> tuple[str, ...]:
     )
 
 
-def _load_steps(path: Path) -> Iterator[Step]:
-    lines = read_text(path, writer=_WRITER).split("\n")[:-1]  # what follows the last newline is being written
-    if not lines:
+def _load_steps(path: Path) -> tuple[StepMetrics, ...]:
+    read_text(path, writer=_WRITER)  # says what is wrong where it can't be read
+    try:
+        steps = load_metrics(path)
+    except ValueError as error:
+        raise BadReportInputError(str(error)) from None
+    if not steps:
         raise BadReportInputError(f"{path} holds no step yet")
-    for number, line in enumerate(lines, start=1):
-        yield _parse(line, f"{path} line {number}", Step)
+    return tuple(steps)
 
 
 def _load_record(path: Path, kind: type[R]) -> R:
