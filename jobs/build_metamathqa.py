@@ -10,10 +10,13 @@ Exit codes: 0 done, 2 bad input, 3 stopped by budget or teacher (run the same co
 
 import asyncio
 import logging
+import os
 import sys
 import threading
 import time
 from pathlib import Path
+
+import _python  # noqa: F401  # before all that a wrong Python lacks
 
 from metamath_ray.bootstrap import (
     BadRunDirError,
@@ -27,16 +30,19 @@ from metamath_ray.bootstrap import (
     open_run_dir,
     read_ledgers,
 )
-from metamath_ray.options import BadOptionsError, fail, parse_options
+from metamath_ray.hub import check_push, push_folder
+from metamath_ray.options import fail, parse_options
 from metamath_ray.reports import write_build_report, write_dataset_card
-from metamath_ray.start_ray import quiet_ray_data, start_ray
+from metamath_ray.start_ray import ClusterError, check_output, quiet_ray_data, start_ray
 from metamath_ray.teacher import (
-    ApiKey,
+    ApiKeys,
+    Endpoint,
     GovernorStatus,
     LedgerDamagedError,
     Stop,
-    TeacherClient,
     TeacherOptions,
+    check_endpoints,
+    resolve_endpoints,
 )
 
 PROGRESS_S = 10.0
@@ -47,35 +53,44 @@ def main(argv: list[str]) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         options = parse_options(BuildOptions, argv, prog="build_metamathqa.py", description=__doc__ or "")
+        check_output(options.run_dir, option="--run-dir")
+        check_push(options.push_to_hub)
         inputs = load_inputs(options)
     except (ValueError, OSError, ModuleNotFoundError) as error:
-        fail(_one_line(error), 2)
+        fail(str(error), 2)
     if options.plan:
         try:
             print_plan(inputs)
         except LedgerDamagedError as error:
             fail(str(error), 1)
         return
-    if options.teacher.base_url:
-        check_teacher(options.teacher, inputs.api_key)
+    if options.teacher.has_endpoint:
+        check_teacher(options.teacher, inputs.api_keys)
     try:
         with open_run_dir(options, prompts=inputs.prompts, seeds=inputs.seeds.problems) as folder:
             start_ray()
             quiet_ray_data()
             summary = run_with_progress(Build(inputs, folder))
-            print(f"report: {write_build_report(folder)}")
-            write_dataset_card(folder)
-    except BadRunDirError as error:
+            show(folder, push_to=options.push_to_hub)
+    except (BadRunDirError, ClusterError) as error:
         fail(str(error), 2)
     except BuildStoppedError as error:
         fail(f"stopped: {error}", 3)
     except LedgerDamagedError as error:
         fail(str(error), 1)
     except (OSError, ConnectionError) as error:
-        fail(f"{type(error).__name__}: {_one_line(error)}; what was paid for is in the ledger", 1)
+        fail(f"{type(error).__name__}: {error}; what was paid for is in the ledger", 1)
     except KeyboardInterrupt:
         fail("interrupted; run the same command again to go on", 130)
     print(summary)
+
+
+def show(folder: Path, *, push_to: str | None) -> None:
+    """Page and card beside the rows; then the rows on the hub, where that is asked for."""
+    print(f"report: {write_build_report(folder)}")
+    write_dataset_card(folder)
+    if push_to:
+        print(f"pushed: {push_folder(folder, push_to, kind='dataset')}")
 
 
 def print_plan(inputs: Inputs) -> None:
@@ -103,19 +118,21 @@ def _load_line(load: Load, teacher: TeacherOptions) -> str:
     )
 
 
-def check_teacher(options: TeacherOptions, api_key: ApiKey) -> None:
-    """End the job with exit 3 where no teacher answers, or it refuses the key or the model."""
+def check_teacher(options: TeacherOptions, api_keys: ApiKeys) -> None:
+    """End the job with exit 3 where no teacher answers, or every endpoint refuses the key or the model."""
+    faults = asyncio.run(check_endpoints(options, api_keys))
+    lines = [f"{fault.reason}{_key_hint(endpoint, fault)}" for endpoint, fault in faults.items()]
+    if len(faults) == len(resolve_endpoints(options)):
+        fail(f"{'; '.join(lines)}; nothing was sent", 3)
+    for endpoint, line in zip(faults, lines, strict=True):
+        print(f"warning: {endpoint.name}: {line}; the other endpoints go on without it", file=sys.stderr)
 
-    async def ask() -> Stop | None:
-        client = TeacherClient(options, api_key)
-        try:
-            fault = await client.check()
-        finally:
-            await client.close()
-        return fault if isinstance(fault, Stop) else None
 
-    if (fault := asyncio.run(ask())) is not None:
-        fail(f"{fault.reason}; nothing was sent", 3)
+def _key_hint(endpoint: Endpoint, fault: Stop) -> str:
+    if "(401)" not in fault.reason:
+        return ""
+    is_set = "comes from" if os.environ.get(endpoint.api_key_env) else "is looked for in"
+    return f"; the key {is_set} the environment variable {endpoint.api_key_env}"
 
 
 def run_with_progress(build: Build) -> Path:
@@ -160,10 +177,6 @@ def progress_line(status: GovernorStatus, num_planned: int, seconds: float) -> s
     if counters.retries:
         parts.append(f"{counters.retries} retries, {counters.http_429} of them 429")
     return "  ".join(parts)
-
-
-def _one_line(error: Exception) -> str:
-    return str(error) if isinstance(error, BadOptionsError) else " ".join(str(error).split())
 
 
 if __name__ == "__main__":

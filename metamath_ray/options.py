@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
@@ -11,7 +11,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from metamath_ray import __version__
+from metamath_ray._help import Formatter, OptionPath, add_options, walk_options
+
 M = TypeVar("M", bound=BaseModel)
+
+_RECORDED = ("metamath_ray_version", "prompts_sha256", "seeds_sha256")
+"""What a run adds to its options in `config.yaml`: with them that file can be given as `--config`."""
 
 
 class BadOptionsError(ValueError):
@@ -33,10 +39,13 @@ def parse_options(
     that stand where they say nothing, before the model's own; its `ValueError` is the user's mistake.
     Raises `BadOptionsError`; `--help` prints and exits 0.
     """
-    mappings = [path for path, field in _walk(model) if _is_mapping(field)]
+    mappings = [path for path, field, _ in walk_options(model) if _is_mapping(field)]
     flags, free = _split_free(argv, mappings)
     given = vars(_parser(model, prog, description).parse_args(flags))
-    values = _load_yaml(given.pop("config"))
+    config: Path | None = given.pop("config")
+    values = _load_yaml(config)
+    if config is not None:
+        _check_names(values, model, config)
     for dest, value in given.items():
         _put(values, dest.split("."), value)
     for path, value in free:
@@ -54,10 +63,13 @@ class _Parser(argparse.ArgumentParser):
         if message.startswith("unrecognized arguments: "):
             unknown = message.split(": ", 1)[1].split()[0]
             known = [name for action in self._actions for name in action.option_strings]
-            near = difflib.get_close_matches(unknown, known, n=1)
-            hint = f", did you mean {near[0]}?" if near else "; --help lists them all"
-            raise BadOptionsError(f"unknown option {unknown}{hint}")
-        raise BadOptionsError(message)
+            raise BadOptionsError(f"unknown option {unknown}{_hint(unknown, known)}")
+        raise BadOptionsError(message.removeprefix("argument "))
+
+
+def _hint(unknown: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(unknown, list(known), n=1)
+    return f", did you mean {near[0]}?" if near else "; --help lists them all"
 
 
 def _parser(model: type[BaseModel], prog: str, description: str) -> _Parser:
@@ -65,32 +77,20 @@ def _parser(model: type[BaseModel], prog: str, description: str) -> _Parser:
         prog=prog,
         usage=f"{prog} [--config FILE.yaml] [--option value ...]",
         description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Formatter,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
+        add_help=False,
+    )
+    parser.add_argument("-h", "--help", action="help", help="show this and exit")
+    parser.add_argument(
+        "--version", action="version", version=f"metamath_ray {__version__}", help="show the version and exit"
     )
     parser.add_argument(
         "--config", type=Path, default=None, metavar="FILE.yaml", help="options as YAML; flags win"
     )
-    for path, field in _walk(model):
-        name = "--" + ".".join(path).replace("_", "-")
-        keywords: dict[str, Any] = {"dest": ".".join(path), "help": _help(field)}
-        if field.annotation is bool:
-            keywords["action"] = argparse.BooleanOptionalAction
-        else:
-            keywords["metavar"] = path[-1].upper()
-            if get_origin(field.annotation) in (list, tuple):
-                keywords |= {"nargs": "+", "action": "extend"}
-        parser.add_argument(name, **keywords)
+    add_options(parser, model)
     return parser
-
-
-def _walk(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _walk(field.annotation, (*above, name))
-        else:
-            yield (*above, name), field
 
 
 def _is_mapping(field: FieldInfo) -> bool:
@@ -98,15 +98,8 @@ def _is_mapping(field: FieldInfo) -> bool:
     return any((get_origin(kind) or kind) is dict for kind in kinds)
 
 
-def _help(field: FieldInfo) -> str:
-    default = field.get_default(call_default_factory=True)
-    shown = " ".join(map(str, default)) if isinstance(default, tuple | list) else default
-    suffix = "" if shown in (None, "", False) else f" (default: {shown})"
-    return (field.description or "").replace("%", "%%") + suffix
-
-
 def _split_free(
-    argv: Sequence[str], mappings: list[tuple[str, ...]]
+    argv: Sequence[str], mappings: list[OptionPath]
 ) -> tuple[list[str], list[tuple[list[str], str]]]:
     """Take `--mapping.any.path value` and `--mapping.any.path=value` out of the arguments."""
     flags: list[str] = []
@@ -136,7 +129,22 @@ def _load_yaml(path: Path | None) -> dict[str, Any]:
         raise BadOptionsError(f"--config {path} is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise BadOptionsError(f"--config {path} must hold a mapping of options, got {type(values).__name__}")
-    return values
+    return {name: value for name, value in values.items() if name not in _RECORDED}
+
+
+def _check_names(
+    values: Mapping[str, Any], model: type[BaseModel], config: Path, above: OptionPath = ()
+) -> None:
+    """Raise `BadOptionsError` for the first name in the file that is no option, with the nearest that is one."""
+    for name, value in values.items():
+        field = model.model_fields.get(name) if isinstance(name, str) else None
+        if field is None:
+            written = ".".join([*above, str(name)])
+            known = [".".join([*above, each]) for each in model.model_fields]
+            raise BadOptionsError(f"--config {config}: unknown option {written}{_hint(written, known)}")
+        below = field.annotation
+        if isinstance(below, type) and issubclass(below, BaseModel) and isinstance(value, Mapping):
+            _check_names(value, below, config, (*above, name))
 
 
 def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
@@ -179,6 +187,6 @@ def _one_line(error: ValidationError) -> str:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Print the one line that says why the job ends, and end it with `code` (2 bad input, 3 stopped, 1 failure)."""
-    print(f"error: {message}", file=sys.stderr)  # noqa: T201  # the jobs' last word
+    """Print why the job ends, on one line, and end it with `code` (2 bad input, 3 stopped, 1 failure)."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201  # the jobs' last word
     sys.exit(code)

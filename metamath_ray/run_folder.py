@@ -8,9 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
+
+from metamath_ray import __version__
 
 CONFIG_FILE = "config.yaml"
+VERSION_KEY = "metamath_ray_version"
+"""Where `config.yaml` says which version wrote it; no option, and no part of a run's identity."""
+
 Config = dict[str, Any]
+
+_NAMES_SHOWN = 4
 
 
 class BadRunFolderError(ValueError):
@@ -28,6 +36,7 @@ def open_run_folder(
     was made with another identity; nothing in it is changed then.
     """
     folder = folder.resolve()  # workers have working directories of their own
+    config = {name: value for name, value in config.items() if name != VERSION_KEY}
     try:
         _check(folder, config, identity, option)
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,8 +49,11 @@ def open_run_folder(
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise BadRunFolderError(f"folder {folder} is in use by another run") from None
-        write_whole(folder / CONFIG_FILE, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+            raise BadRunFolderError(
+                f"folder {folder} is in use by another run; wait for its end, or name another {option}"
+            ) from None
+        written = config | {VERSION_KEY: __version__}
+        write_whole(folder / CONFIG_FILE, yaml.safe_dump(written, sort_keys=False, allow_unicode=True))
         yield folder
     finally:
         os.close(lock)
@@ -62,10 +74,17 @@ def _check(folder: Path, config: Config, identity: Callable[[Config], Config], o
                 f"folder {folder} holds files but no {CONFIG_FILE}; name a new or empty folder with {option}"
             )
         return
+    before = _load_config(path)
+    version = before.pop(VERSION_KEY, None)
+    if _is_of_another_kind(before, config):
+        raise BadRunFolderError(f"folder {folder} holds a run of another job; name another {option}")
     try:
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))
         old = _flat(identity(before))
-    except (yaml.YAMLError, ValueError, TypeError) as error:
+    except ValidationError as error:
+        raise BadRunFolderError(
+            f"folder {folder} {why_other_version(version, error)}; name another {option}"
+        ) from None
+    except (ValueError, TypeError) as error:
         raise BadRunFolderError(f"{path} can't be read: {' '.join(str(error).split())}") from None
     new = _flat(identity(config))
     changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
@@ -75,6 +94,33 @@ def _check(folder: Path, config: Config, identity: Callable[[Config], Config], o
             f"folder {folder} was made with other options ({', '.join(changed)}; {first} was "
             f"{old.get(first)!r}, is {new.get(first)!r}); name another {option}"
         )
+
+
+def _load_config(path: Path) -> Config:
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadRunFolderError(f"{path} can't be read: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict):
+        raise BadRunFolderError(f"{path} can't be read: it holds no mapping")
+    return config
+
+
+def why_other_version(version: object, error: ValidationError) -> str:
+    """What follows the name of a folder whose `config.yaml` holds options that this version does not take."""
+    names = list(dict.fromkeys(".".join(map(str, fault["loc"])) for fault in error.errors()))
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    maker = f"metamath_ray {version}" if version else "another version"
+    return (
+        f"was made by {maker} with options that this one ({__version__}) does not take "
+        f"({', '.join(names[:_NAMES_SHOWN])}{more})"
+    )
+
+
+def _is_of_another_kind(before: Config, config: Config) -> bool:
+    """Whether most of the options there are none of this job's: another version of it knows most of them."""
+    known = before.keys() & config.keys()
+    return len(known) < len(before) - len(known)
 
 
 def _flat(values: Config, above: str = "") -> Config:

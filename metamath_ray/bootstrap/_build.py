@@ -7,7 +7,6 @@ seeds ─► plan a round ─► pipeline (Ray Data, ledger) ─► candidates �
 
 import hashlib
 import logging
-import os
 import shutil
 import time
 from collections import Counter
@@ -40,11 +39,12 @@ from metamath_ray.bootstrap._summary import Result, write_summary
 from metamath_ray.problems import load_problems
 from metamath_ray.released import released_type
 from metamath_ray.teacher import (
-    ApiKey,
+    ApiKeys,
     GovernorStatus,
     RayGovernor,
     StageSetup,
     build_index,
+    read_api_keys,
     segment_paths,
     start_governor,
     sum_usage,
@@ -65,7 +65,7 @@ class Inputs:
     seeds: Seeds
     prompts: Prompts
     contamination: ContaminationIndex | None
-    api_key: ApiKey
+    api_keys: ApiKeys
 
 
 def load_inputs(options: BuildOptions) -> Inputs:
@@ -79,8 +79,9 @@ def load_inputs(options: BuildOptions) -> Inputs:
     benchmarks = {spec: load_problems(spec, split="test").problems for spec in options.decontaminate}
     questions = {name: [problem.question for problem in rows] for name, rows in benchmarks.items()}
     contamination = ContaminationIndex.from_questions(questions) if questions else None
-    key = os.environ.get(options.teacher.api_key_env, "")
-    return Inputs(options, seeds, load_prompts(options.prompts), contamination, ApiKey(key or "none"))
+    return Inputs(
+        options, seeds, load_prompts(options.prompts), contamination, read_api_keys(options.teacher)
+    )
 
 
 def _check_targets(options: BuildOptions, seeds: Seeds) -> None:
@@ -180,7 +181,7 @@ class Build:
             governor=self._governor,
             index=ray.put(index),
             ledger_folder=str(ledgers[0]),
-            api_key=self._inputs.api_key,
+            api_keys=self._inputs.api_keys,
         )
         run_round(plan, setup=setup, prompts=self._inputs.prompts, options=self._options, folder=folder)
 

@@ -51,9 +51,9 @@ class Load:
     def minutes(self, teacher: TeacherOptions) -> float:
         """Minutes at least, under the teacher's limits."""
         return max(
-            self.requests * _SECONDS_A_CALL / teacher.max_in_flight / 60,
-            self.requests / teacher.rpm if teacher.rpm else 0.0,
-            (self.prompt_tokens + self.completion_tokens) / teacher.tpm if teacher.tpm else 0.0,
+            self.requests * _SECONDS_A_CALL / teacher.total_in_flight / 60,
+            self.requests / teacher.total_rpm if teacher.total_rpm else 0.0,
+            (self.prompt_tokens + self.completion_tokens) / teacher.total_tpm if teacher.total_tpm else 0.0,
         )
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from metamath_ray.bootstrap._duplicates import DEFAULT_NEAR_DUPLICATE_THRESHOLD
 from metamath_ray.bootstrap._mask import Compat
@@ -89,6 +89,10 @@ class BuildOptions(BaseModel):
         (), description="benchmarks NAME:PATH whose questions must not be shared (13-grams)"
     )
     num_workers: int = Field(1, ge=1, le=4096, description="worker processes that call the teacher")
+    push_to_hub: str | None = Field(
+        None,
+        description="OWNER/NAME: upload rows and card to the Hugging Face hub at the end (key in HF_TOKEN)",
+    )
     seed: int = Field(0, description="seed of every random choice")
 
     @field_validator("targets", mode="before")
@@ -102,6 +106,17 @@ class BuildOptions(BaseModel):
     @classmethod
     def _each_once(cls, value: tuple[Augmentation, ...]) -> tuple[Augmentation, ...]:
         return tuple(name for name in AUGMENTATIONS if name in value)
+
+    @model_validator(mode="after")
+    def _budget_can_be_reached(self) -> "BuildOptions":
+        teacher = self.teacher
+        is_free = not (teacher.usd_per_million_prompt_tokens or teacher.usd_per_million_completion_tokens)
+        if self.budget_usd is not None and teacher.has_endpoint and is_free:
+            raise ValueError(
+                f"budget_usd {self.budget_usd:g} would never be reached: give the prices with "
+                "--teacher.usd-per-million-prompt-tokens and --teacher.usd-per-million-completion-tokens"
+            )
+        return self
 
     def max_questions(self, augmentation: Augmentation) -> int:
         """How many questions one seed may give: few without targets, as many as it has with them."""
@@ -126,12 +141,14 @@ RUN_ONLY = {
     "ledger",
     "plan",
     "num_workers",
+    "push_to_hub",
 }
 """Options that may change between two runs of one run directory: none of them can change a row."""
 
 RUN_ONLY_TEACHER = {
     "base_url",
     "api_key_env",
+    "endpoints",
     "rpm",
     "tpm",
     "max_in_flight",

@@ -22,6 +22,7 @@ from metamath_ray.bootstrap._prompts import Prompts
 from metamath_ray.bootstrap._questions import SOLVE_STEP, build_questions, first_call
 from metamath_ray.problems import Problem
 from metamath_ray.released import Augmentation
+from metamath_ray.start_ray import os_error_in
 from metamath_ray.teacher import ChatRequest, Failure, Outcome, RayGovernor, StageSetup, TeacherStage
 
 _SEED_COLUMNS: list[tuple[str, pa.DataType]] = [
@@ -166,6 +167,7 @@ def run_round(
     """Run one round's plan through the cluster; its candidates are in `folder` as Parquet afterwards."""
     import ray
     from ray.data import ActorPoolStrategy, TaskPoolStrategy
+    from ray.exceptions import RayTaskError
 
     blocks = split_plan(plan, num_rows=_rows_a_block(options), compat=options.compat)
     pool = partial(
@@ -195,7 +197,10 @@ def run_round(
         compute=TaskPoolStrategy(),
         num_cpus=0.5,
     )
-    graded.write_parquet(str(folder))
+    try:
+        graded.write_parquet(str(folder))
+    except RayTaskError as error:
+        raise os_error_in(error) or error from None
 
 
 def split_plan(plan: pa.Table, *, num_rows: int, compat: Compat) -> list[pa.Table]:
@@ -218,7 +223,7 @@ def split_plan(plan: pa.Table, *, num_rows: int, compat: Compat) -> list[pa.Tabl
 
 def _rows_a_block(options: BuildOptions) -> int:
     """A quarter of a worker's slots: a block goes on when its slowest call is back."""
-    return max(4, min(256, options.teacher.max_in_flight // (4 * options.num_workers)))
+    return max(4, min(256, options.teacher.total_in_flight // (4 * options.num_workers)))
 
 
 def _seed_of(row: Row) -> Problem:

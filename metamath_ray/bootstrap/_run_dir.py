@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 import metamath_ray
 from metamath_ray.bootstrap._options import BuildOptions, identity_of
 from metamath_ray.bootstrap._prompts import Prompts
 from metamath_ray.problems import Problem
+from metamath_ray.run_folder import why_other_version
 
 
 class BadRunDirError(ValueError):
@@ -36,12 +38,16 @@ def open_run_dir(options: BuildOptions, *, prompts: Prompts, seeds: Sequence[Pro
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise BadRunDirError(f"run directory {folder} can't be written: {error.strerror}") from None
+        raise BadRunDirError(
+            f"run directory {folder} can't be written: {error.strerror}; name another --run-dir"
+        ) from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise BadRunDirError(f"run directory {folder} is in use by another run") from None
+            raise BadRunDirError(
+                f"run directory {folder} is in use by another run; wait for its end, or name another --run-dir"
+            ) from None
         write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         yield folder
     finally:
@@ -69,12 +75,18 @@ def _check(folder: Path, config: dict[str, Any]) -> None:
     if not path.exists():
         if folder.is_dir() and any(entry.name != ".lock" for entry in folder.iterdir()):
             raise BadRunDirError(
-                f"run directory {folder} holds files but no config.yaml; name a new or empty folder"
+                f"run directory {folder} holds files but no config.yaml; name a new or empty folder with --run-dir"
             )
         return
     try:
         before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        version = before.get("metamath_ray_version") if isinstance(before, dict) else None
         old = _identity(before)
+    except ValidationError as error:
+        raise BadRunDirError(
+            f"run directory {folder} {why_other_version(version, error)}; name another --run-dir, and --ledger "
+            f"{folder}/ledger to use its replies again"
+        ) from None
     except (yaml.YAMLError, ValueError) as error:
         raise BadRunDirError(f"{path} can't be read: {' '.join(str(error).split())}") from None
     new = _identity(config)

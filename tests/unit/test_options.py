@@ -53,13 +53,30 @@ def test_a_mistake_is_one_clear_line(argv: list[str], message: str) -> None:
     assert str(error.value) == message
 
 
-@pytest.mark.parametrize("text", ["- a list", "inner: [", "unheard: 3"], ids=["list", "no-yaml", "unknown"])
-def test_a_bad_file_is_one_clear_line(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a list", "must hold a mapping of options, got list"),
+        ("inner: [", "is no YAML"),
+        ("unheard: 3", "unknown option unheard; --help lists them all"),
+        ("inner: {max_cals: 3}", "unknown option inner.max_cals, did you mean inner.max_calls?"),
+    ],
+    ids=["list", "no-yaml", "unknown", "typo"],
+)
+def test_a_bad_file_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "options.yaml"
     path.write_text(text)
     with pytest.raises(BadOptionsError) as error:
         parse("--config", str(path))
     assert "\n" not in str(error.value)
+    assert f"--config {path}" in str(error.value)
+    assert message in str(error.value)
+
+
+def test_what_a_run_adds_to_its_own_configuration_is_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("metamath_ray_version: 0.0.1\nseeds_sha256: abc\ninner: {max_calls: 3}\n")
+    assert parse("--config", str(path)).inner.max_calls == 3
 
 
 def test_help_explains_each_option(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,54 @@
+import socket
+from pathlib import Path
+
+import pytest
+
+from metamath_ray.start_ray import ClusterError, _check_address, _why_not, check_output
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("http://127.0.0.1:8265", "is a dashboard's, for `ray job submit`"),
+        ("head", "must be HOST:PORT, auto or local, got 'head'"),
+        ("127.0.0.1:9", "no Ray cluster answers at RAY_ADDRESS 127.0.0.1:9: "),
+        ("127.0.0.1:99999", "no Ray cluster answers"),
+        ("no-such-host.invalid:6379", "no Ray cluster answers"),
+    ],
+)
+def test_an_address_without_a_cluster_is_refused_at_once(address: str, message: str) -> None:
+    with pytest.raises(ClusterError, match="RAY_ADDRESS") as error:
+        _check_address(address)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("form", ["{}", "ray://{}"])
+def test_an_address_that_listens_is_taken(form: str) -> None:
+    with socket.socket() as head:
+        head.bind(("127.0.0.1", 0))
+        head.listen()
+        _check_address(form.format(f"127.0.0.1:{head.getsockname()[1]}"))
+
+
+def test_other_versions_are_named_on_both_sides() -> None:
+    ray_says = RuntimeError(
+        "Version mismatch: The cluster was started with:\n    Ray: 2.53.1\n    Python: 3.12.1\n"
+        "This process on node 10.0.0.1 was started with:\n    Ray: 2.60.0\n    Python: 3.11.2\n"
+    )
+    assert _why_not("head:6379", ray_says) == (
+        "the Ray cluster at head:6379 runs Ray 2.53.1 on Python 3.12.1, this is Ray 2.60.0 on Python 3.11.2; "
+        "both must be the same on all machines"
+    )
+
+
+def test_a_relative_output_of_a_submitted_job_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_output(Path("runs/x"), option="--output")
+    folder = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_1"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    check_output(tmp_path / "run", option="--output")
+    with pytest.raises(ValueError, match="--output runs/x is relative"):
+        check_output(Path("runs/x"), option="--output")
