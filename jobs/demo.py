@@ -1,7 +1,7 @@
 """Every stage once, small: build a dataset, evaluate a student, fine-tune it, evaluate again; told on one page.
 
-    make demo                  # in about 20 minutes on two cores, installation included
-    make demo FAST=1           # in under ten
+    make demo              # about 20 minutes on two cores, with installation
+    make demo FAST=1       # under ten
     python jobs/demo.py --model MODEL_FOLDER --run-dir runs/mine
 
 Each step is a job in a process of its own. A demo that was stopped goes on where it was: run the same command again.

@@ -318,7 +318,7 @@ MISTAKES = {
     ),
     # Where it runs
     "no-cluster": Mistake(
-        BUILD, "", ("no Ray cluster answers at RAY_ADDRESS 127.0.0.1:9", "unset RAY_ADDRESS"),
+        BUILD, "", ("no Ray cluster answers at RAY_ADDRESS 127.0.0.1:9", "or unset it to run here"),
         env={"RAY_ADDRESS": "127.0.0.1:9"}, keeps_output=True,
     ),
     "dashboard-as-cluster": Mistake(
