@@ -56,7 +56,10 @@ def quiet_ray_data() -> None:
     context.issue_detectors_config.detectors = []  # they warn of actors that wait for the network, as ours do
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # that its bars are off, as told
-    for name in ("ray.data._internal.execution", "ray.data.exceptions"):  # what is raised is told once, by the job
+    for name in (
+        "ray.data._internal.execution",
+        "ray.data.exceptions",
+    ):  # what is raised is told once, by the job
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
