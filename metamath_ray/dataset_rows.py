@@ -96,9 +96,9 @@ def _read_files(path: Path) -> Iterator[tuple[str, Any]]:
     if head.startswith(b"PAR1"):
         yield from _read_parquet(path)
     elif head.startswith(b"["):
-        yield from _read_json_list(path)
+        yield from read_json_list(path)
     else:
-        yield from _read_json_lines(path)
+        yield from read_json_lines(path)
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
@@ -117,7 +117,8 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
         raise ValueError(f"{path} is no readable Parquet file: {' '.join(str(error).split())}") from None
 
 
-def _read_json_list(path: Path) -> Iterator[tuple[str, Any]]:
+def read_json_list(path: Path) -> Iterator[tuple[str, Any]]:
+    """Each element of a JSON list with its place. Raises `ValueError` for what is no JSON."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:  # also UnicodeDecodeError
@@ -126,7 +127,8 @@ def _read_json_list(path: Path) -> Iterator[tuple[str, Any]]:
         yield f"{path}: row {number}", fields
 
 
-def _read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+def read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """Each line of a JSONL with its place, blank ones left out. Raises `ValueError` for a line that is no JSON."""
     with path.open("rb") as file:
         for line, text in enumerate(file, start=1):
             if not text.strip():

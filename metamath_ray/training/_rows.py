@@ -1,6 +1,5 @@
 """The rows to train on, from everything that `--data` may name, and the checks that they must pass."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,14 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from metamath_ray.problems import Problem, load_problems, parse_spec
-
-ANSWER_MARK = "The answer is:"
+from metamath_ray.dataset_rows import ANSWER_MARK, read_json_lines, read_json_list, write_published_response
+from metamath_ray.problems import load_problems, parse_spec
 
 _PROBLEM_SETS = ("bundled", "gsm8k", "math")
 _SPEC = re.compile(r"[a-z0-9_-]+:.+")
-_CALCULATOR = re.compile(r"<<[^<>\n]*>>")
-_GSM8K_MARK = "####"
 _FIELDS = ("row_id", "query", "response")
 
 
@@ -57,17 +53,6 @@ def load_rows(data: str, *, limit: int | None = None) -> LoadedRows:
             f"in '{ANSWER_MARK} ...'"
         )
     return LoadedRows(tuple(rows), dropped)
-
-
-def write_response(problem: Problem) -> str:
-    """A published solution as a response: no calculator notes, and the released file's tail; "" without solution."""
-    if not problem.solution.strip():
-        return ""
-    if problem.style == "math":
-        return f"{problem.solution.strip()}\n{ANSWER_MARK} {problem.answer}"
-    reasoning, mark, tail = problem.solution.rpartition(_GSM8K_MARK)
-    reasoning = _CALCULATOR.sub("", reasoning if mark else tail).strip()
-    return f"{reasoning}\n{_GSM8K_MARK} {problem.answer}\n{ANSWER_MARK} {problem.answer}"
 
 
 def _check_rows(places: Iterable[tuple[str, Row]], limit: int | None) -> tuple[list[Row], dict[str, int]]:
@@ -110,7 +95,7 @@ def _read(data: str) -> Iterator[tuple[str, Row]]:
 
 def _read_problems(spec: str) -> Iterator[tuple[str, Row]]:
     for problem in load_problems(parse_spec(spec)).problems:
-        yield f"{spec}: {problem.id}", Row(problem.id, problem.question, write_response(problem))
+        yield f"{spec}: {problem.id}", Row(problem.id, problem.question, write_published_response(problem))
 
 
 def _read_files(path: Path) -> Iterator[tuple[str, Any]]:
@@ -129,9 +114,9 @@ def _read_files(path: Path) -> Iterator[tuple[str, Any]]:
     if head.startswith(b"PAR1"):
         yield from _read_parquet(path)
     elif head.startswith(b"["):
-        yield from _read_json_list(path)
+        yield from read_json_list(path)
     else:
-        yield from _read_json_lines(path)
+        yield from read_json_lines(path)
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
@@ -145,26 +130,6 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
                 number += 1
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path} is no readable Parquet file: {' '.join(str(error).split())}") from None
-
-
-def _read_json_list(path: Path) -> Iterator[tuple[str, Any]]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:  # also UnicodeDecodeError
-        raise ValueError(f"{path} is no readable JSON: {error}") from None
-    for number, fields in enumerate(rows):
-        yield f"{path}: row {number}", fields
-
-
-def _read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    with path.open("rb") as file:
-        for line, text in enumerate(file, start=1):
-            if not text.strip():
-                continue
-            try:
-                yield f"{path}:{line}", json.loads(text.decode("utf-8-sig"))
-            except ValueError as error:  # also UnicodeDecodeError
-                raise ValueError(f"{path}:{line}: not JSON: {error}") from None
 
 
 def _row_of(fields: Any, place: str, number: int) -> Row:

@@ -4,8 +4,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from metamath_ray.dataset_rows import write_published_response
 from metamath_ray.problems import Problem
-from metamath_ray.training._rows import Row, load_rows, write_response
+from metamath_ray.training._rows import Row, load_rows
 
 ROWS = [
     {"query": "1 + 1?", "response": "It is 2.\n#### 2\nThe answer is: 2"},
@@ -167,7 +168,7 @@ def test_the_bundled_problems_can_be_trained_on():
 
 
 def test_a_problem_without_solution_gives_no_response():
-    assert write_response(Problem("a", "own", "gsm", "1 + 1?", "2")) == ""
+    assert write_published_response(Problem("a", "own", "gsm", "1 + 1?", "2")) == ""
 
 
 def test_a_path_with_a_colon_that_exists_is_a_file(tmp_path, monkeypatch):
