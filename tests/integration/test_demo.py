@@ -173,7 +173,7 @@ def test_a_mistake_ends_with_one_clear_line(place: Place, args: list[str], messa
 
 def test_make_demo_is_the_job(tmp_path: Path) -> None:
     done = subprocess.run(
-        ["make", "--dry-run", "--assume-old=install", "demo", "FAST=1"],
+        ["make", "--dry-run", "--no-print-directory", "--assume-old=install", "demo", "FAST=1"],
         cwd=ROOT, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -20,13 +20,13 @@ except KeyboardInterrupt:
 HANGS = """
 _interrupt.PATIENCE_S = float(sys.argv[1])
 end_on_signals("said once")
-child = subprocess.Popen(["sleep", "600"])
-print("ready", child.pid, flush=True)
+line = "ready " + str(subprocess.Popen(["sleep", "600"]).pid)
 while True:
     try:
+        print(line, flush=True)
         signal.pause()
     except KeyboardInterrupt:
-        print("caught", flush=True)
+        line = "caught"
 """
 
 
