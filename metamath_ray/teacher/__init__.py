@@ -1,8 +1,15 @@
 """The teacher: client, governor (rates, money), ledger (every reply, once), and the Ray Data stage."""
 
+from metamath_ray.teacher._claim import LedgerInUseError, claim_ledger
 from metamath_ray.teacher._client import TeacherClient, check_endpoints
 from metamath_ray.teacher._demands import Counters, EndpointStatus, GovernorStatus
 from metamath_ray.teacher._endpoints import EndpointOptions
+from metamath_ray.teacher._exports import (
+    ExportOptions,
+    export_ledger,
+    import_ledger,
+    is_exported_ledger,
+)
 from metamath_ray.teacher._faults import Reject, Retry, Stop
 from metamath_ray.teacher._governor import Governor
 from metamath_ray.teacher._handles import (
@@ -15,8 +22,6 @@ from metamath_ray.teacher._ledger import (
     LedgerReader,
     Usage,
     build_index,
-    export_ledger,
-    import_ledger,
     iter_replies,
     segment_paths,
     sum_usage,
@@ -42,10 +47,12 @@ __all__ = [
     "Endpoint",
     "EndpointOptions",
     "EndpointStatus",
+    "ExportOptions",
     "Failure",
     "Governor",
     "GovernorStatus",
     "LedgerDamagedError",
+    "LedgerInUseError",
     "LedgerIndex",
     "LedgerReader",
     "LocalGovernor",
@@ -64,8 +71,10 @@ __all__ = [
     "Usage",
     "build_index",
     "check_endpoints",
+    "claim_ledger",
     "export_ledger",
     "import_ledger",
+    "is_exported_ledger",
     "iter_replies",
     "read_api_keys",
     "request_keys",

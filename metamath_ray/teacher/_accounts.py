@@ -64,6 +64,7 @@ class SavedEndpoint:
     tokens_billed: int
     charged: float
     written_off: float
+    lost_calls: int = 0
 
 
 class EndpointAccount:
@@ -76,6 +77,8 @@ class EndpointAccount:
         self.out: str | None = None
         self.in_flight = self.granted = self.held = self.needed = 0  # sums over the workers
         self.calls_billed = self.tokens_billed = 0
+        self.leased = self.given_back = 0
+        self.lost_calls = 0  # of workers that died: nobody will tell what they cost
         self._size = size
         self._now = now
         self._slot_factor = 1.0
@@ -108,6 +111,7 @@ class EndpointAccount:
 
     def write_off(self, calls: int) -> None:
         """Calls of a worker that died: nobody will tell what they took, so they took what calls take."""
+        self.lost_calls += calls
         self._written_off += self._size.mean * calls
 
     def refill(self, now: float) -> None:
@@ -132,25 +136,27 @@ class EndpointAccount:
             self.tokens.give_back(-more, charged_at=self._now)
 
     def room(self, now: float) -> int:
-        """Calls that rates, pause and breaker leave room for; half of what lies ready: the next finds some."""
+        """Calls that rates, pause and breaker leave room for."""
         if self.out is not None or now < self._paused_until:
             return 0
-        room = UNLIMITED if self.requests is None else -(-self.requests.room_for(1.0) // 2)
+        room = UNLIMITED if self.requests is None else self.requests.room_for(1.0)
         if self.tokens is None:
             return room
         if self._size.calls < 1:
             room = min(room, max(0, CALLS_OF_UNKNOWN_SIZE - self.outstanding))
-        return min(room, -(-self.tokens.room_for(self._size.mean) // 2))
+        return min(room, self.tokens.room_for(self._size.mean))
 
     def grant(self, calls: int) -> None:
         """Count calls as started."""
         self.granted += calls
+        self.leased += calls
         if self.requests is not None:
             self.requests.charge(calls)
         self.settle()
 
     def take_back(self, calls: int, *, granted_at: float) -> None:
         """Requests of a lease that were not started."""
+        self.given_back += calls
         if self.requests is not None and calls > 0:
             self.requests.give_back(calls, charged_at=granted_at)
 
@@ -161,9 +167,11 @@ class EndpointAccount:
         by_requests = self.requests.refill_per_s if self.requests is not None else math.inf
         return min(by_requests, self.tokens.refill_per_s / self._size.mean if self.tokens else math.inf)
 
-    def lies_ready(self) -> bool:
-        """True where what the rates allow is not fetched."""
-        return all(limit.is_nearly_full() for limit in self._limits())
+    def spare(self, now: float) -> int:
+        """Calls of `room` that nobody has come for."""
+        by_requests = self.requests.spare_for(1.0) if self.requests is not None else UNLIMITED
+        by_tokens = self.tokens.spare_for(self._size.mean) if self.tokens is not None else UNLIMITED
+        return min(self.room(now), by_requests, by_tokens)
 
     def slow_down(self, retry_after_s: float, now: float) -> None:
         """Obey a 429 or 503: a pause where the server named one, and one step slower, once a second at most."""
@@ -214,6 +222,8 @@ class EndpointAccount:
             rate_factor=min([self._slot_factor, *(limit.factor for limit in self._limits())]),
             paused_s=self.paused_s(now),
             out=self.out,
+            leased=self.leased,
+            given_back=self.given_back,
         )
 
     def snapshot(self, now: float) -> SavedEndpoint:
@@ -229,6 +239,7 @@ class EndpointAccount:
             tokens_billed=self.tokens_billed,
             charged=self._charged,
             written_off=self._written_off,
+            lost_calls=self.lost_calls,
         )
 
     def restore_rates(self, saved: SavedEndpoint, *, age_s: float, unknown_s: float) -> None:
@@ -242,6 +253,7 @@ class EndpointAccount:
         """What belongs to the run that goes on: bills, and the breaker."""
         self.out, self._charged, self._written_off = saved.out, saved.charged, saved.written_off
         self.calls_billed, self.tokens_billed = saved.calls_billed, saved.tokens_billed
+        self.lost_calls = saved.lost_calls
 
     def fill_window(self) -> None:
         """Nothing is known of the minute before now: it counts as spent to the limits."""

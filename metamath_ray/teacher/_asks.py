@@ -11,7 +11,7 @@ EMPTY_ASKED = 3
 
 @dataclass
 class Ask:
-    """Which samples of a request are still missing, and what it has met so far."""
+    """Which samples of a request are still missing, and what it has met since the newest came."""
 
     request: ChatRequest
     missing: dict[int, str]  # sample index → ledger key
@@ -19,6 +19,11 @@ class Ask:
     first_fault_at: float = 0.0
     empties: int = 0
     one_by_one: bool = False  # the endpoint refused this prompt with n > 1
+
+    def settle(self, sample: int) -> None:
+        """A sample is here: what the ask has met until now counts no more against the others."""
+        del self.missing[sample]
+        self.faults, self.first_fault_at, self.empties = 0, 0.0, 0
 
 
 def give_up(ask: Ask, reason: Reason, detail: str) -> dict[int, Outcome]:

@@ -17,7 +17,7 @@ class Worker:
     seen: float
     slots: list[int]
     granted: list[int]  # since its last report: neither running nor settled as far as we know
-    served: float = 0.0
+    turn: float | None = None  # when it may have its next calls; None where it is not in the queue
 
 
 class Book:

@@ -1,5 +1,6 @@
 """What workers and governor tell each other, and what the run has done so far."""
 
+import collections
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -102,7 +103,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class EndpointStatus:
-    """One endpoint as the governor sees it: `out` says why it is used no more, `rate_factor` is 1 but after 429s."""
+    """One endpoint as the governor sees it: `out` says why it is used no more, `rate_factor` is 1 but after 429s.
+
+    `leased` calls workers were allowed to start since the governor began, and `given_back` those that they did not.
+    """
 
     name: str
     calls: int
@@ -113,15 +117,28 @@ class EndpointStatus:
     rate_factor: float
     paused_s: float
     out: str | None
+    leased: int = 0
+    given_back: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class GovernorStatus:
-    """The run's counters over all workers, for the progress line and the summary."""
+    """The run's counters over all workers, for the progress line and the summary.
+
+    `paths` are the graded reasoning paths by augmentation and verdict.
+    """
 
     counters: Counters
     in_flight: int
     waiting: int
     stop: str | None
-    verdicts: Mapping[str, int]
+    paths: Mapping[tuple[str, str], int]
     endpoints: tuple[EndpointStatus, ...] = ()
+
+    @property
+    def verdicts(self) -> Mapping[str, int]:
+        """Graded paths by verdict."""
+        counts: collections.Counter[str] = collections.Counter()
+        for (_, verdict), paths in self.paths.items():
+            counts[verdict] += paths
+        return counts

@@ -76,7 +76,7 @@ def _number(text: str | None) -> float | None:
         number = float(text) if text is not None else None
     except ValueError:
         return None
-    return number if number is None or 0 <= number < 86_400 else None
+    return number if number is None or 0 <= number < float("inf") else None
 
 
 def _error_of(body: Any) -> tuple[set[str], str]:

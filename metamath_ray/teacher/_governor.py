@@ -19,7 +19,8 @@ from metamath_ray.teacher._memory import Memory, SavedState
 from metamath_ray.teacher._options import TeacherOptions, resolve_endpoints
 from metamath_ray.teacher._places import could_start
 from metamath_ray.teacher._rates import WINDOW_S
-from metamath_ray.teacher._sharing import FairLevel, FairTurns, split_by_room
+from metamath_ray.teacher._sharing import FairLevel, split_by_room
+from metamath_ray.teacher._turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +28,6 @@ _FORGET_WORKER_AFTER_S = 30.0
 _SETTLE_S = 2.0  # after a restart without a memory: every worker with a call in flight has reported by then
 _SAVE_EVERY_S = 1.0
 _CALLS_OF_UNKNOWN_PRICE = 4
-_AGAIN_S = (0.1, 20.0)
-_REPORTS_PER_S = 20  # of workers that get less than they want: enough to leave no unit unfetched
 
 
 @dataclass
@@ -47,14 +46,15 @@ class Governor:
     wall: Callable[[], float] = time.time
     memory: Memory | None = None
     restarted: bool = False
-    _verdicts: Counter[str] = field(default_factory=Counter, init=False)
+    _paths: Counter[tuple[str, str]] = field(default_factory=Counter, init=False)
     _stop: str | None = field(default=None, init=False)
     _size: CallSize = field(default_factory=CallSize, init=False)
-    _turns: FairTurns = field(default_factory=FairTurns, init=False)
+    _turns: Turns = field(default_factory=Turns, init=False)
     _settles_at: float = field(default=-math.inf, init=False)
     _knows_workers: bool = field(default=True, init=False)
     _saved_at: float = field(default=-math.inf, init=False)
     _saved_workers: frozenset[str] = field(default=frozenset(), init=False)
+    _billed_before: tuple[int, int] = field(default=(0, 0), init=False)
 
     def __post_init__(self) -> None:
         """Take over what the governor before it knew."""
@@ -67,7 +67,9 @@ class Governor:
         state = self.memory.load() if self.memory is not None else None
         if state is not None:
             self._recall_rates(state)
+            self._recall_bills(state)
         if not self.restarted:
+            self._save(now)  # from now on it is this run's
             return
         if state is not None:
             self._recall_run(state, now)
@@ -84,10 +86,12 @@ class Governor:
         for account in self._accounts:
             account.settle()
         affordable = self._affordable_calls()
-        if affordable == 0 and self._stop is None and self._num_outstanding() == 0:
+        if affordable == 0 and demand.waiting and self._stop is None and self._num_outstanding() == 0:
             self.stop(f"the budget of {self.budget_usd} USD is spent")
         if self._stop is not None:
             return Lease((Share(),) * len(self._accounts), stop=self._stop)
+        self._turns.num_active = self._book.num_active
+        self._turns.calls_per_s = sum(account.calls_per_s() for account in self._accounts)
         settles_s = self._settles_s(now)
         self._give_slots(me, now, settling=settles_s > 0)
         if settles_s == 0 and demand.waiting:
@@ -95,7 +99,7 @@ class Governor:
         if now - self._saved_at >= _SAVE_EVERY_S or (demand.waiting and worker not in self._saved_workers):
             self._save(now)
         shares = tuple(Share(calls, slots) for calls, slots in zip(me.granted, me.slots, strict=True))
-        return Lease(shares, self._pause_s(now, settles_s), self._again_s())
+        return Lease(shares, self._pause_s(now, settles_s), self._turns.again_s(me.turn, now))
 
     def stop(self, reason: str) -> None:
         """Stop the run: every worker learns `reason` with its next lease. The first reason stays."""
@@ -124,19 +128,18 @@ class Governor:
             in_flight=sum(account.in_flight for account in self._accounts),
             waiting=self._book.waiting,
             stop=self._stop,
-            verdicts=dict(self._verdicts),
+            paths=dict(self._paths),
             endpoints=tuple(account.status(now) for account in self._accounts),
         )
 
-    def add_verdicts(self, counts: Mapping[str, int]) -> None:
-        """Count graded paths for the progress line; a restart begins again, the summary counts the rows."""
-        self._verdicts.update(counts)
+    def add_verdicts(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Count graded paths by augmentation and verdict; a restart begins again, the summary counts the rows."""
+        self._paths.update(counts)
 
     def _hear(self, worker: str, demand: Demand, now: float) -> Worker:
-        rested = worker not in self._book.workers or not self._book.workers[worker].demand.waiting
         me = self._book.hear(worker, demand, now)
-        if rested:
-            me.served = max(me.served, self._turns.service)  # rest earns nothing
+        if not demand.waiting:
+            me.turn = None  # rest earns nothing
         for at, (account, report) in enumerate(zip(self._accounts, demand.endpoints, strict=True)):
             if report.retry_after_s is not None:
                 account.slow_down(report.retry_after_s, now)
@@ -144,7 +147,7 @@ class Governor:
                 pause_s = account.learn(report.limits, now)
                 if pause_s > self.options.give_up_after:
                     self.take_out(at, f"the teacher's limit is used up for the next {pause_s:.0f} s")
-        self._book.forget_silent(now, self._patience_s())
+        self._book.forget_silent(now, _FORGET_WORKER_AFTER_S)
         return me
 
     def _give_slots(self, me: Worker, now: float, *, settling: bool) -> None:
@@ -162,50 +165,42 @@ class Governor:
             self._book.set_slots(me, at, running if settling else max(0, min(fair, free)))
 
     def _grant(self, me: Worker, affordable: int, now: float) -> None:
-        rooms = self._rooms(me, now)
-        ready = [room * account.lies_ready() for room, account in zip(rooms, self._accounts, strict=True)]
-        slice_ = self._slice()
-        due = UNLIMITED if slice_ is None else max(self._turns.due(me.served, slice_), sum(ready))
-        calls = min(me.demand.waiting, affordable, sum(rooms), due)
-        if calls <= 0:
+        """Give a worker its turn's calls, or those that nobody has come for, and book its next turn."""
+        startable = self._startable(me)
+        if not any(startable):
             return
-        me.granted = split_by_room(calls, rooms)
-        for account, granted in zip(self._accounts, me.granted, strict=True):
-            if granted:
-                account.grant(granted)
-        if slice_ is not None:
-            num_active = self._book.num_active
-            me.served = self._turns.serve(me.served, calls, num_active=num_active, slice_=slice_)
+        turns = self._turns
+        if me.turn is None:
+            me.turn = turns.book(min(me.demand.waiting, turns.slice), now)
+        rooms = [min(n, account.room(now)) for n, account in zip(startable, self._accounts, strict=True)]
+        spare = sum(account.spare(now) for account in self._accounts)
+        is_due = now >= me.turn
+        calls = min(me.demand.waiting, affordable, sum(rooms), turns.slice * is_due + spare)
+        if calls > 0:
+            me.granted = split_by_room(calls, rooms)
+            for account, granted in zip(self._accounts, me.granted, strict=True):
+                if granted:
+                    account.grant(granted)
+        left = me.demand.waiting - calls
+        if is_due and calls <= 0:
+            turns.put_off(min(left, turns.slice), now)
+        elif is_due:
+            me.turn = turns.book(min(left, turns.slice), now) if left else None
 
-    def _rooms(self, me: Worker, now: float) -> list[int]:
+    def _startable(self, me: Worker) -> list[int]:
         """Calls that this worker could start at each endpoint within a lease; none where it avoids one of several."""
-        rooms = []
         reports = me.demand.endpoints
-        live = [
-            not report.avoided for report, a in zip(reports, self._accounts, strict=True) if a.out is None
+        is_used = [account.out is None for account in self._accounts]
+        is_liked = [used and not report.avoided for used, report in zip(is_used, reports, strict=True)]
+        chosen = is_liked if any(is_liked) else is_used
+        return [
+            could_start(Share(0, slots), report) if is_chosen else 0
+            for slots, report, is_chosen in zip(me.slots, reports, chosen, strict=True)
         ]
-        for account, report, slots in zip(self._accounts, reports, me.slots, strict=True):
-            startable = could_start(Share(0, slots), report)
-            is_avoided = report.avoided and any(live)
-            rooms.append(min(startable, account.room(now)) if startable and not is_avoided else 0)
-        return rooms
-
-    def _slice(self) -> float | None:
-        """Calls that a worker's turn brings, a little more than its share of the rate; None without a rate."""
-        calls_per_s = sum(account.calls_per_s() for account in self._accounts)
-        if calls_per_s == math.inf:
-            return None
-        return max(1.0, 1.5 * calls_per_s * max(LEASE_S, self._again_s()) / max(1, self._book.num_active))
 
     def _pause_s(self, now: float, settles_s: float) -> float:
         pauses = [account.paused_s(now) for account in self._accounts if account.out is None]
         return max(settles_s, min(pauses, default=0.0))
-
-    def _again_s(self) -> float:
-        return min(_AGAIN_S[1], max(_AGAIN_S[0], self._book.num_active / _REPORTS_PER_S))
-
-    def _patience_s(self) -> float:
-        return max(_FORGET_WORKER_AFTER_S, 3 * self._again_s())
 
     def _num_outstanding(self) -> int:
         return sum(account.outstanding for account in self._accounts)
@@ -220,8 +215,9 @@ class Governor:
             return 0
         if total.calls_made == 0:
             return max(0, _CALLS_OF_UNKNOWN_PRICE - self._num_outstanding())
+        unbilled = self._num_outstanding() + sum(account.lost_calls for account in self._accounts)
         a_call = total.usd / total.calls_made
-        left = left_usd / a_call - self._num_outstanding() if a_call > 0 else UNLIMITED
+        left = left_usd / a_call - unbilled if a_call > 0 else UNLIMITED
         return max(0, min(int(left), UNLIMITED))
 
     def _settles_s(self, now: float) -> float:
@@ -243,6 +239,7 @@ class Governor:
                 stop=self._stop,
                 endpoints=tuple(account.snapshot(now) for account in self._accounts),
                 size=(self._size.calls, self._size.tokens, self._size.squares),
+                billed_before=self._billed_before,
                 sums=self._book.saved_sums(),
                 workers=workers,
             )
@@ -257,13 +254,24 @@ class Governor:
             if (known := saved.get(account.endpoint.name)) is not None:
                 account.restore_rates(known, age_s=age_s, unknown_s=min(age_s, _SAVE_EVERY_S))
 
+    def _recall_bills(self, state: SavedState) -> None:
+        """The ledger does not know replies that were billed and empty, or lost; the memory does."""
+        self._billed_before = prompt, completion = state.billed_before
+        if not self.restarted:
+            runs = [sums.counters for sums in state.sums.values()]
+            prompt += sum(counters.prompt_tokens for counters in runs)
+            completion += sum(counters.completion_tokens for counters in runs)
+            self._billed_before = prompt, completion
+        usd = self.options.usd(prompt_tokens=prompt, completion_tokens=completion)
+        self.spent_usd_before = max(self.spent_usd_before, usd)
+
     def _recall_run(self, state: SavedState, now: float) -> None:
         self._stop = state.stop
         self._size.calls, self._size.tokens, self._size.squares = state.size
         for account, saved in zip(self._accounts, state.endpoints, strict=True):
             account.restore_run(saved)
         self._book.restore(state, now)
-        self._settles_at = now + self._patience_s()
+        self._settles_at = now + _FORGET_WORKER_AFTER_S
 
     def _begin_blind(self, now: float) -> None:
         self._knows_workers = False

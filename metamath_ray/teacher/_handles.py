@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from metamath_ray.teacher._demands import Demand, GovernorStatus, Lease
 from metamath_ray.teacher._governor import Governor
 from metamath_ray.teacher._memory import FileMemory
+from metamath_ray.teacher._metrics import RunMeter
 from metamath_ray.teacher._options import TeacherOptions
 
 
@@ -55,7 +56,7 @@ class RayGovernor:
         stop: str | None = await self.actor.take_out.remote(endpoint, reason)
         return stop
 
-    def add_verdicts(self, counts: Mapping[str, int]) -> None:
+    def add_verdicts(self, counts: Mapping[tuple[str, str], int]) -> None:
         """See `Governor.add_verdicts`; waits for nothing."""
         self.actor.add_verdicts.remote(counts)
 
@@ -74,7 +75,7 @@ class RayGovernor:
 
 
 class _ActorGovernor(Governor):
-    """Knows whether Ray started it in the place of one that died."""
+    """Knows whether Ray started it in the place of one that died, and tells Prometheus how the run does."""
 
     def __init__(
         self, options: TeacherOptions, budget_usd: float | None, spent_usd: float, memory: Path | None
@@ -86,6 +87,13 @@ class _ActorGovernor(Governor):
             restarted = bool(ray.get_runtime_context().was_current_actor_reconstructed)
         kept = FileMemory(memory) if memory is not None else None
         super().__init__(options, budget_usd, spent_usd, memory=kept, restarted=restarted)
+        self._meter = RunMeter(self.status())
+
+    def lease(self, worker: str, demand: Demand) -> Lease:
+        """See `Governor.lease`."""
+        lease = super().lease(worker, demand)
+        self._meter.tell(self.status, self.clock())
+        return lease
 
 
 def start_governor(

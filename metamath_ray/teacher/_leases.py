@@ -3,7 +3,6 @@
 import asyncio
 import collections
 import contextlib
-import random
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -190,7 +189,7 @@ class LeaseHolder:
         wakes, wait_s = self._short, max(LEASE_S / 2, lease.again_s / 2)
         if not self._was_met:
             pause_s = min(lease.pause_s, _LONGEST_PAUSE_S)
-            wakes, wait_s = self._urgent, pause_s + lease.again_s * random.uniform(0.5, 1.5)
+            wakes, wait_s = self._urgent, pause_s + lease.again_s
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(wakes.wait(), wait_s)
 

@@ -1,6 +1,5 @@
 """The ledger of a run: every reply that was ever paid for, found again by its request's key."""
 
-import lzma
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,7 +21,9 @@ from metamath_ray.teacher._segments import (
 _LOCATION = np.dtype([("segment", "<u4"), ("length", "<u4"), ("offset", "<u8")])
 
 
-_BEHIND_KEY = len(b'{"crc":"xxxxxxxx","key":""') + 64
+_MOST_FILES = (
+    128  # that a reader keeps open: a run that was resumed often has more segments than a process may
+)
 
 
 class Place(NamedTuple):
@@ -123,14 +124,20 @@ class LedgerReader:
     def get(self, key: str) -> Reply | None:
         """The stored reply to `key`, or None."""
         places = self._index.find(key) + self._added.get(bytes.fromhex(key), [])
-        lines = sorted(self._read(*place) for place in places)
+        lines = sorted(self.read(place) for place in places)
         replies = (decode_reply(line) for line in lines)
         return next((reply for reply in replies if reply.key == key), None)
 
-    def _read(self, segment: str, offset: int, length: int) -> bytes:
-        if segment not in self._files:
-            self._files[segment] = os.open(segment, os.O_RDONLY)
-        line = os.pread(self._files[segment], length, offset)
+    def read(self, place: Place) -> bytes:
+        """The record that lies there, checked. Raises `LedgerDamagedError`."""
+        segment, offset, length = place
+        fd = self._files.pop(segment, None)
+        if fd is None:
+            if len(self._files) >= _MOST_FILES:
+                os.close(self._files.pop(next(iter(self._files))))
+            fd = os.open(segment, os.O_RDONLY)
+        self._files[segment] = fd  # the newest used last
+        line = os.pread(fd, length, offset)
         if not is_intact(line):
             raise LedgerDamagedError(
                 f"{segment} is damaged at byte {offset}: it changed after it was indexed"
@@ -168,48 +175,3 @@ def sum_usage(paths: Iterable[Path]) -> Usage:
         prompt_tokens += reply.prompt_tokens
         completion_tokens += reply.completion_tokens
     return Usage(replies, prompt_tokens, completion_tokens)
-
-
-def export_ledger(folder: Path, target: Path) -> int:
-    """Write all records of a ledger, one for each key, as one `.xz` file; gives the number of replies.
-
-    The same replies give the same bytes: records are sorted and the time of purchase is left in them.
-    """
-    lines: dict[str, bytes] = {}
-    for path in segment_paths(folder):
-        for record in read_segment(path):
-            lines[record.key] = min(record.line, lines.get(record.key, record.line))
-    partial = target.with_name(target.name + ".partial")
-    with lzma.open(partial, "wb", preset=9 | lzma.PRESET_EXTREME) as file:
-        for line in sorted(lines.values(), key=_sort_by_prompt):
-            file.write(line)
-    partial.rename(target)
-    return len(lines)
-
-
-def import_ledger(source: Path, folder: Path, *, name: str) -> Path:
-    """Unpack an exported ledger into `folder` as the segment `name`, once; gives the segment's path."""
-    target = folder / f"{name}{SEGMENT_SUFFIX}"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
-            _unpack(source, partial)
-        except (lzma.LZMAError, EOFError) as error:
-            partial.unlink()
-            raise LedgerDamagedError(f"{source} is no whole exported ledger (.xz): {error}") from None
-        partial.rename(target)
-    return target
-
-
-def _unpack(source: Path, target: Path) -> None:
-    with lzma.open(source, "rb") as packed, target.open("wb") as file:
-        while chunk := packed.read(1 << 20):
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sort_by_prompt(line: bytes) -> tuple[bytes, bytes]:
-    """Alike texts lie together and compress well; a quote in a JSON string is escaped, so the name is one."""
-    return line[line.rfind(b',"user":"') :], line[_BEHIND_KEY:]

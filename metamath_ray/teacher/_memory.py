@@ -40,6 +40,7 @@ class SavedState:
     stop: str | None
     endpoints: tuple[SavedEndpoint, ...]
     size: tuple[float, float, float]
+    billed_before: tuple[int, int]  # prompt and completion tokens, in the runs before this one
     sums: dict[str, SavedSums]
     workers: dict[str, SavedWorker]
 

@@ -38,8 +38,12 @@ class RateLimit:
 
     @property
     def refill_per_s(self) -> float:
-        """Units a second at the present factor."""
-        return self.factor * self.per_minute / (WINDOW_S + self.lease_s)
+        """Units a second at the present factor; a burst of several calls on top is what a span of the log may hold.
+
+        More would fill the log now and then: nothing is granted then until its oldest grants leave it, and the gap
+        comes back a minute later.
+        """
+        return self.factor * (self.per_minute - max(0.0, self.burst - 2.0)) / (WINDOW_S + self.lease_s)
 
     def refill(self, now: float) -> None:
         """Let time pass until `now` (a clock that goes backwards counts as standing still)."""
@@ -91,9 +95,10 @@ class RateLimit:
         """Believe an endpoint that says it has no more than `remaining` units left: others may use it too."""
         self.level = min(self.level, remaining)
 
-    def is_nearly_full(self) -> bool:
-        """True where units lie ready that nobody has come for."""
-        return self.level >= 0.75 * self.burst
+    def spare_for(self, units: float) -> int:
+        """How many calls of `units` each lie ready beside half a burst, which those who come in turn may need."""
+        spare = int((self.level - self.burst / 2) // units)
+        return max(spare, int(self.level >= 0.75 * self.burst))
 
     def snapshot(self, now: float) -> "SavedRate":
         """What a governor that follows must know, in whole seconds of age."""

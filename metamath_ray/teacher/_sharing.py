@@ -1,8 +1,7 @@
-"""How what is free is shared: slots among workers, calls among workers over time, calls among endpoints."""
+"""How what is free is shared: slots among workers, calls among endpoints."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 _RECOUNT_AT_ONCE = 50  # workers; with more, the fair level is looked up again after a while only
 
@@ -36,26 +35,6 @@ class FairLevel:
             self._level = fair_level(found, of)
             self._good_until = now + len(found) / 200 if len(found) > _RECOUNT_AT_ONCE else -math.inf
         return min(need, self._level)
-
-
-@dataclass(slots=True)
-class FairTurns:
-    """Who has had more calls than the others, who less.
-
-    `service` is what a worker has had that was always served evenly; each worker has its own count of it, and
-    may run ahead of the others by one slice.
-    """
-
-    service: float = 0.0
-
-    def due(self, served: float, slice_: float) -> int:
-        """Calls that are a worker's turn."""
-        return max(0, int(self.service + slice_ - served))
-
-    def serve(self, served: float, calls: int, *, num_active: int, slice_: float) -> float:
-        """A worker's new count after `calls`; what nobody else came for is not held against it for long."""
-        self.service += calls / max(1, num_active)
-        return min(served + calls, self.service + slice_)
 
 
 def split_by_room(calls: int, rooms: Sequence[int]) -> list[int]:

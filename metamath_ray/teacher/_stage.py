@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from metamath_ray.teacher._handles import GovernorHandle
 from metamath_ray.teacher._ledger import LedgerIndex
+from metamath_ray.teacher._metrics import CallMeter
 from metamath_ray.teacher._options import ApiKeys, TeacherOptions
 from metamath_ray.teacher._requests import ChatRequest, Outcome
 from metamath_ray.teacher._worker import TeacherWorker
@@ -84,4 +85,5 @@ class TeacherStage:
             index=index,
             ledger_folder=Path(self._setup.ledger_folder),
             api_keys=self._setup.api_keys,
+            meter=CallMeter(),
         )

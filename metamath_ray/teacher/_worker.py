@@ -14,6 +14,7 @@ from metamath_ray.teacher._handles import GovernorHandle
 from metamath_ray.teacher._health import PATIENT, Backoff, Health
 from metamath_ray.teacher._leases import LeaseHolder, TeacherStoppedError
 from metamath_ray.teacher._ledger import LedgerIndex, LedgerReader
+from metamath_ray.teacher._metrics import CallMeter
 from metamath_ray.teacher._options import ApiKeys, TeacherOptions, resolve_endpoints
 from metamath_ray.teacher._requests import ChatRequest, Outcome, prefix_of, request_keys
 from metamath_ray.teacher._segments import SegmentWriter, encode_record
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 _FAULTS_AT_LEAST = 5  # before one prompt is given up that fails where others are answered
 _LONE_CHOICES = 3  # in a row where more were asked for: the endpoint ignores n
 _FAULTS_TO_AVOID = 3  # in a row: what waits goes to the other endpoints for a while
+_FAULTS_TO_STOP = 3  # in a row, at least: one after an idle hour is no hour of silence
 
 
 class TeacherWorker:
@@ -37,10 +39,12 @@ class TeacherWorker:
         ledger_folder: Path,
         api_keys: ApiKeys,
         backoff: Backoff = PATIENT,
+        meter: CallMeter | None = None,
     ) -> None:
         self._options = options
+        self._meter = meter
         self._backoff = backoff
-        endpoints = resolve_endpoints(options)
+        self._endpoints = endpoints = resolve_endpoints(options)
         self._leases = LeaseHolder(governor, num_endpoints=len(endpoints))
         self._folder = ledger_folder
         self._reader = LedgerReader(index)
@@ -124,12 +128,15 @@ class TeacherWorker:
         wanted = 1 if ask.one_by_one else min(len(ask.missing), self._samples_per_request)
         client = self._clients[at]
         answer: Completion | Fault | None = None
+        started = time.monotonic()
         try:
             answer = await client.complete(ask.request.messages, num_samples=wanted)
         finally:
             if isinstance(answer, Retry | Stop):  # nothing more goes there before it is clear what that means
                 self._leases.hand_back(at)
             self._leases.release(at)
+            if self._meter is not None:
+                self._meter.call(self._endpoints[at].name, answer, time.monotonic() - started)
         self._leases.see_headers(at, client.headers)
         if isinstance(answer, Completion):
             return await self._take(ask, answer, wanted, at)
@@ -150,7 +157,7 @@ class TeacherWorker:
         places = await self._commit.store([encode_record(reply, context) for reply in replies])
         for reply, place in zip(replies, places, strict=True):
             self._reader.add(reply.key, place)
-            del ask.missing[reply.sample_index]
+            ask.settle(reply.sample_index)
         return {reply.sample_index: reply for reply in replies}
 
     def _learn_n(self, ask: Ask, num_choices: int, wanted: int) -> None:
@@ -170,6 +177,7 @@ class TeacherWorker:
             return await self._take_out(ask, at, fault.reason)
         if isinstance(fault, Retry):
             return await self._wait_after(ask, fault, at)
+        self._health[at].reply(time.monotonic())  # a refusal is an answer
         if wanted > 1:  # perhaps it is the n that the endpoint does not take
             ask.one_by_one = True
             return {}
@@ -190,7 +198,7 @@ class TeacherWorker:
         ask.faults += 1
         ask.first_fault_at = ask.first_fault_at or now
         silent_s = self._health[at].fault(now)
-        if (reason := self._why_stop(silent_s, fault)) is not None:
+        if (reason := self._why_stop(silent_s, self._health[at].faults, fault)) is not None:
             return await self._take_out(ask, at, reason)
         if self._only_this_fails(ask, fault, now):
             logger.warning("gave a request up after %d faults, last: %s", ask.faults, fault.cause)
@@ -202,9 +210,9 @@ class TeacherWorker:
         await asyncio.sleep(self._backoff.wait_s(ask.faults))
         return {}
 
-    def _why_stop(self, silent_s: float, fault: Retry) -> str | None:
+    def _why_stop(self, silent_s: float, num_faults: int, fault: Retry) -> str | None:
         limit_s = self._options.give_up_after
-        if silent_s > limit_s:
+        if silent_s > limit_s and num_faults >= _FAULTS_TO_STOP:
             return f"the teacher gave no reply for {silent_s:.0f} s, last: {fault.cause}"
         if (pause_s := fault.retry_after_s or 0.0) > limit_s:
             return f"the teacher wants a pause of {pause_s:.0f} s, more than teacher.give_up_after ({limit_s:.0f} s)"

@@ -63,14 +63,18 @@ def start_worker(options: TeacherOptions, governor: Governor, folder: Path, **mo
 def make_bench(tmp_path: Path) -> MakeBench:
     @asynccontextmanager
     async def make(
-        *, budget_usd: float | None = None, api_key: str = "sk-right", teacher: Any = None, **double: Any
+        *,
+        budget_usd: float | None = None,
+        api_key: str = "sk-right",
+        teacher: Any = None,
+        backoff: Backoff = QUICK,
+        **double: Any,
     ) -> AsyncIterator[Bench]:
         async with serve(DoubleOptions(**double)) as server:
             options = make_options(server, **teacher or {})
             governor = Governor(options, budget_usd)
-            worker = start_worker(
-                options, governor, tmp_path / "ledger", api_keys={"OPENAI_API_KEY": ApiKey(api_key)}
-            )
+            keys = {"OPENAI_API_KEY": ApiKey(api_key)}
+            worker = start_worker(options, governor, tmp_path / "ledger", api_keys=keys, backoff=backoff)
             try:
                 yield Bench(server, governor, worker, tmp_path / "ledger")
             finally:

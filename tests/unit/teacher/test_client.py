@@ -20,7 +20,7 @@ def check_endpoint(*, model: str = MODEL, key: str = "sk-right", base_url: str =
             faults = await check_endpoints(options, {"OPENAI_API_KEY": ApiKey(key)})
             return next(iter(faults.values()), None)
 
-    return asyncio.run(asyncio.wait_for(check(), 20))
+    return asyncio.run(asyncio.wait_for(check(), 60))
 
 
 def test_an_endpoint_that_takes_key_and_model_passes():
@@ -86,6 +86,7 @@ def test_a_status_means_what_the_design_says(status, body, kind):
         ({"retry-after": "3"}, 3.0),
         ({"retry-after": "1.5"}, 1.5),
         ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after": "172800"}, 172_800.0),
         ({"retry-after": "soon"}, None),
         ({"retry-after": "-4"}, None),
         ({"retry-after": "nan"}, None),
@@ -130,4 +131,35 @@ def test_choices_are_taken_in_the_order_of_their_index():
     choices = [{"index": i, "message": {"content": str(i)}, "finish_reason": "stop"} for i in (2, 0, 1)]
     completion = parse_completion({"choices": choices})
     assert [choice.text for choice in completion.choices] == ["0", "1", "2"]
-    assert (completion.prompt_tokens, completion.completion_tokens) == (0, 0)
+
+
+def reply(content: Any, **usage: Any) -> dict[str, Any]:
+    return {"choices": [{"message": {"content": content}, "finish_reason": "stop"}], **usage}
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "text", "text": "It is "}, {"type": "text", "text": "2."}], "It is 2."),
+        ([{"type": "thinking", "thinking": []}, {"type": "text", "text": "2"}], "2"),
+        ([], ""),
+        ({"odd": 1}, ""),
+        (None, ""),
+    ],
+    ids=str,
+)
+def test_a_message_in_parts_is_their_text(content, text):
+    completion = parse_completion(reply(content))
+    assert [choice.text for choice in completion.choices] == [text]
+
+
+@pytest.mark.parametrize("usage", [{}, {"usage": None}, {"usage": []}, {"usage": {"prompt_tokens": "?"}}], ids=str)  # fmt: skip
+def test_a_reply_without_a_bill_is_billed_by_its_size(usage):
+    """Else it would cost nothing, and neither tokens a minute nor a budget would hold."""
+    completion = parse_completion(reply("x" * 300, **usage), size_sent=600)
+    assert (completion.prompt_tokens, completion.completion_tokens) == (200, 100)
+
+
+def test_a_bill_is_believed():
+    completion = parse_completion(reply("x", usage={"prompt_tokens": 7, "completion_tokens": 0}), size_sent=9)
+    assert (completion.prompt_tokens, completion.completion_tokens) == (7, 0)

@@ -8,6 +8,8 @@ from asking import one, run
 from metamath_ray.teacher import Failure, Reply
 from metamath_ray.teacher._health import Backoff
 
+QUICK = Backoff(first_s=0.01, max_s=0.05)
+
 
 @pytest.mark.parametrize("fault", ["500", "reset", "hang", "429"])
 def test_a_teacher_that_never_answers_stops_the_run(make_bench, prompt, fault):
@@ -54,6 +56,35 @@ def test_a_first_fault_after_a_long_idle_time_does_not_stop_the_run(make_bench, 
     async def check() -> None:
         async with make_bench(script=["500"], teacher={"give_up_after": 0.5}) as bench:
             await asyncio.sleep(0.7)
+            assert isinstance(one(await bench.worker.ask(prompt())), Reply)
+
+    run(check())
+
+
+def test_a_refusal_is_an_answer_and_ends_a_silence(make_bench, prompt):
+    async def check() -> None:
+        async with make_bench(script=["500", "400"], teacher={"give_up_after": 0.5}) as bench:
+            assert isinstance(one(await bench.worker.ask(prompt("bad"))), Failure)
+            await asyncio.sleep(0.7)
+            bench.double.change(script=["500"])
+            assert isinstance(one(await bench.worker.ask(prompt())), Reply)
+
+    run(check())
+
+
+def test_two_faults_with_an_idle_time_between_do_not_stop_the_run(make_bench, prompt):
+    """As where the call after the first went to another endpoint, or its caller is gone."""
+
+    async def check() -> None:
+        never = Backoff(first_s=600.0, max_s=600.0)
+        async with make_bench(script=["500"], teacher={"give_up_after": 0.5}, backoff=never) as bench:
+            given_up = asyncio.create_task(bench.worker.ask(prompt("first")))
+            while bench.worker._health[0].faults == 0:
+                await asyncio.sleep(0.001)
+            given_up.cancel()
+            await asyncio.sleep(0.7)
+            bench.double.change(script=["500"])
+            bench.worker._backoff = QUICK
             assert isinstance(one(await bench.worker.ask(prompt())), Reply)
 
     run(check())

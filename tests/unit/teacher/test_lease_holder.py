@@ -22,7 +22,7 @@ def test_a_governor_lost_for_good_fails_what_waits():
         results = await asyncio.gather(*(holder.acquire() for _ in range(3)), return_exceptions=True)
         assert [str(result) for result in results] == ["the governor is gone"] * 3
 
-    asyncio.run(asyncio.wait_for(check(), 5))
+    asyncio.run(asyncio.wait_for(check(), 60))
 
 
 def test_a_stop_reaches_those_that_wait():
@@ -36,7 +36,7 @@ def test_a_stop_reaches_those_that_wait():
         with pytest.raises(TeacherStoppedError, match="enough"):
             await waiting
 
-    asyncio.run(asyncio.wait_for(check(), 5))
+    asyncio.run(asyncio.wait_for(check(), 60))
 
 
 def test_a_worker_at_rest_holds_no_slots():
@@ -47,8 +47,8 @@ def test_a_worker_at_rest_holds_no_slots():
             await holder.acquire()
         for _ in range(4):
             holder.release(0)
-        await asyncio.sleep(0.8)
-        assert governor.status().in_flight == 0
+        while governor.status().in_flight:
+            await asyncio.sleep(0.01)  # for it to say so; the limit below ends the wait
         assert governor.lease("other", Demand(waiting=100)).slots == 4
 
-    asyncio.run(asyncio.wait_for(check(), 5))
+    asyncio.run(asyncio.wait_for(check(), 60))

@@ -11,33 +11,20 @@ import zlib
 from pathlib import Path
 
 import pytest
+from asking import make_reply, write_replies
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metamath_ray.teacher import (
     LedgerDamagedError,
     LedgerReader,
-    Reply,
     build_index,
-    export_ledger,
-    import_ledger,
     iter_replies,
     segment_paths,
 )
 from metamath_ray.teacher._segments import SegmentWriter, decode_reply, encode_record, is_intact
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-def make_reply(number: int = 0, text: str = "It is 2.\nThe answer is: 2") -> Reply:
-    return Reply(f"{number:064x}", text, "stop", 10, 5, "m", number)
-
-
-def write_replies(folder: Path, replies: list[Reply], **context: object) -> Path:
-    writer = SegmentWriter(folder)
-    writer.append([encode_record(reply, context) for reply in replies])
-    writer.close()
-    return writer.path
 
 
 def flip(path: Path, at: int) -> None:
@@ -128,6 +115,23 @@ def test_the_index_finds_every_reply_and_no_other(tmp_path):
     reader.close()
 
 
+def count_open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_a_ledger_of_very_many_segments_is_read_with_few_files_open(tmp_path):
+    replies = [make_reply(number) for number in range(300)]
+    for at in replies:
+        write_replies(tmp_path, [at])
+    open_before = count_open_files()
+    reader = LedgerReader(build_index(segment_paths(tmp_path)))
+    for _ in range(2):
+        assert [reader.get(reply.key) for reply in replies] == replies
+    assert count_open_files() - open_before <= 130
+    reader.close()
+    assert count_open_files() == open_before
+
+
 def test_an_empty_ledger_holds_nothing(tmp_path):
     reader = LedgerReader(build_index(segment_paths(tmp_path / "none")))
     assert reader.get("0" * 64) is None
@@ -193,39 +197,6 @@ def test_a_writer_without_a_reply_leaves_no_file(tmp_path):
     assert segment_paths(tmp_path) == []
 
 
-def test_an_export_holds_each_reply_once_and_is_the_same_whatever_the_segments(tmp_path):
-    replies = [make_reply(number, f"text {number}") for number in range(50)]
-    write_replies(tmp_path / "a", replies, user="x", time=1)
-    for reply in reversed(replies):
-        write_replies(tmp_path / "b", [reply], user="x", time=1)
-    write_replies(tmp_path / "b", replies[:20], user="x", time=1)
-    assert export_ledger(tmp_path / "a", tmp_path / "a.xz") == 50
-    assert export_ledger(tmp_path / "b", tmp_path / "b.xz") == 50
-    assert (tmp_path / "a.xz").read_bytes() == (tmp_path / "b.xz").read_bytes()
-
-
-def test_an_imported_ledger_gives_the_same_replies_and_exports_the_same_bytes(tmp_path):
-    replies = [make_reply(number, f"text {number}") for number in range(50)]
-    write_replies(tmp_path / "a", replies, user="x")
-    export_ledger(tmp_path / "a", tmp_path / "a.xz")
-    path = import_ledger(tmp_path / "a.xz", tmp_path / "b", name="imported")
-    assert import_ledger(tmp_path / "a.xz", tmp_path / "b", name="imported") == path
-    assert set(iter_replies(segment_paths(tmp_path / "b"))) == set(replies)
-    export_ledger(tmp_path / "b", tmp_path / "b.xz")
-    assert (tmp_path / "a.xz").read_bytes() == (tmp_path / "b.xz").read_bytes()
-
-
-@pytest.mark.parametrize("damage", ["cut", "no xz"])
-def test_a_damaged_export_is_named_and_leaves_nothing(tmp_path, damage):
-    write_replies(tmp_path / "a", [make_reply(0)])
-    packed = tmp_path / "a.xz"
-    export_ledger(tmp_path / "a", packed)
-    packed.write_bytes(packed.read_bytes()[:-10] if damage == "cut" else b"{}")
-    with pytest.raises(LedgerDamagedError, match=r"a\.xz is no whole exported ledger"):
-        import_ledger(packed, tmp_path / "b", name="imported")
-    assert list((tmp_path / "b").iterdir()) == []
-
-
 ASK_AND_TELL = """
 import asyncio, json, sys
 from pathlib import Path
@@ -252,6 +223,7 @@ def ask_and_tell(url: str, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 
+@pytest.mark.slow
 def test_what_was_handed_on_is_on_disk_when_a_worker_is_killed(tmp_path, teacher_double):
     """Killed with -9 right behind a reply, twice; a last one finishes and asks for nothing again."""
     double = teacher_double(random_replies=True, latency_s=[0.01, 0.3])

@@ -25,6 +25,20 @@ def test_fewer_choices_than_asked_are_stored_and_the_rest_is_asked_again(make_be
     run(check())
 
 
+@pytest.mark.parametrize("fault", ["500", "empty"])
+def test_a_fault_now_and_then_gives_none_of_many_samples_up(make_bench, prompt, fault):
+    """Each is made good by the next call; only what fails again and again is given up."""
+
+    async def check() -> None:
+        teacher = {"samples_per_request": 1, "give_up_after": 0.1}
+        async with make_bench(script=[fault, "ok"] * 8, teacher=teacher) as bench:
+            outcomes = await bench.worker.ask(prompt(num_samples=12))
+            assert all(isinstance(outcome, Reply) for outcome in outcomes)
+            assert bench.double.stats.requests == 20
+
+    run(check())
+
+
 @pytest.mark.parametrize(("habit", "most_requests"), [("ignore_n", 12), ("reject_n", 13)])
 def test_an_endpoint_without_n_gives_all_samples_one_by_one(make_bench, prompt, habit, most_requests):
     async def check() -> None:

@@ -187,7 +187,7 @@ class Crowd:
             worker.last_grant = self.now
             self.times.append(started)
             self.counts.append(calls)
-        return lease.again_s * worker.chance.uniform(0.5, 1.5)
+        return lease.again_s + worker.chance.uniform(0.0, 0.05)  # its report is on the way
 
     def _demand(self, worker: _Saturated, *, waiting: int) -> Demand:
         settled = worker.calls - worker.in_flight
