@@ -16,7 +16,7 @@ ANSWER_MARK = "The answer is:"
 UNTYPED = "untyped"
 
 _FIELDS = ("query", "response")
-_OPTIONAL = ("row_id", "type")
+_OPTIONAL = ("row_id", "type", "seed_id", "original_question")
 _PROBLEM_SETS = ("bundled", "gsm8k", "math")
 _SPEC = re.compile(r"[a-z0-9_-]+:.+")
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
@@ -27,13 +27,16 @@ _GSM8K_MARK = "####"
 class DatasetRow:
     """One row; `row_id` is `row-N` (N from 0) where the data has none, `type` is `untyped`.
 
-    Published problems have their source's name for a type.
+    Published problems have their source's name for a type. `seed_id` and `original_question`, the seed problem's, are
+    empty where the data does not say.
     """
 
     row_id: str
     type: str
     query: str
     response: str
+    seed_id: str = ""
+    original_question: str = ""
 
 
 def read_dataset_rows(data: str) -> tuple[DatasetRow, ...]:
@@ -44,17 +47,36 @@ def read_dataset_rows(data: str) -> tuple[DatasetRow, ...]:
     solutions become responses. Raises `FileNotFoundError` for a missing path, and `ValueError`, with file, line or
     row and column, for data without rows or columns, a row that is none, and a repeated row_id.
     """
-    rows = tuple(_read(data))
+    rows: list[DatasetRow] = []
+    places: dict[str, str] = {}
+    for place, row in find_dataset_rows(data):
+        check_row_id(row, place, places)
+        rows.append(row)
     if not rows:
         raise ValueError(f"{data!r} holds no rows")
-    places: dict[str, int] = {}
-    for number, row in enumerate(rows):
-        first = places.setdefault(row.row_id, number)
-        if first != number:
-            raise ValueError(
-                f"{data!r}: row {number}: row_id {row.row_id!r} is row {first}'s too; ids must be unique"
-            )
-    return rows
+    return tuple(rows)
+
+
+def find_dataset_rows(data: str) -> Iterator[tuple[str, DatasetRow]]:
+    """Rows as `read_dataset_rows` takes them, one after another, each behind the place where it stands.
+
+    A row_id may come twice, and there may be no row.
+    """
+    path = Path(data).expanduser()
+    if data in _PROBLEM_SETS or (_SPEC.fullmatch(data) and not path.exists()):
+        for problem in load_problems(parse_spec(data)).problems:
+            response = write_published_response(problem)
+            yield f"{data}: {problem.id}", DatasetRow(problem.id, problem.source, problem.question, response)
+        return
+    for number, (place, fields) in enumerate(_read_files(path)):
+        yield place, _row_of(fields, place, number)
+
+
+def check_row_id(row: DatasetRow, place: str, places: dict[str, str]) -> None:
+    """Note in `places` where the id stands; raises `ValueError` where another row has it."""
+    first = places.setdefault(row.row_id, place)
+    if first != place:
+        raise ValueError(f"{place}: row_id {row.row_id!r} is {first}'s too; ids must be unique")
 
 
 def write_published_response(problem: Problem) -> str:
@@ -66,16 +88,6 @@ def write_published_response(problem: Problem) -> str:
     reasoning, mark, tail = problem.solution.rpartition(_GSM8K_MARK)
     reasoning = _CALCULATOR.sub("", reasoning if mark else tail).strip()
     return f"{reasoning}\n{_GSM8K_MARK} {problem.answer}\n{ANSWER_MARK} {problem.answer}"
-
-
-def _read(data: str) -> Iterator[DatasetRow]:
-    path = Path(data).expanduser()
-    if data in _PROBLEM_SETS or (_SPEC.fullmatch(data) and not path.exists()):
-        for problem in load_problems(parse_spec(data)).problems:
-            yield DatasetRow(problem.id, problem.source, problem.question, write_published_response(problem))
-        return
-    for number, (place, fields) in enumerate(_read_files(path)):
-        yield _row_of(fields, place, number)
 
 
 def _read_files(path: Path) -> Iterator[tuple[str, Any]]:
@@ -96,9 +108,9 @@ def _read_files(path: Path) -> Iterator[tuple[str, Any]]:
     if head.startswith(b"PAR1"):
         yield from _read_parquet(path)
     elif head.startswith(b"["):
-        yield from read_json_list(path)
+        yield from _read_json_list(path)
     else:
-        yield from read_json_lines(path)
+        yield from _read_json_lines(path)
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
@@ -117,8 +129,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
         raise ValueError(f"{path} is no readable Parquet file: {' '.join(str(error).split())}") from None
 
 
-def read_json_list(path: Path) -> Iterator[tuple[str, Any]]:
-    """Each element of a JSON list with its place. Raises `ValueError` for what is no JSON."""
+def _read_json_list(path: Path) -> Iterator[tuple[str, Any]]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:  # also UnicodeDecodeError
@@ -127,8 +138,7 @@ def read_json_list(path: Path) -> Iterator[tuple[str, Any]]:
         yield f"{path}: row {number}", fields
 
 
-def read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """Each line of a JSONL with its place, blank ones left out. Raises `ValueError` for a line that is no JSON."""
+def _read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
     with path.open("rb") as file:
         for line, text in enumerate(file, start=1):
             if not text.strip():
@@ -150,6 +160,8 @@ def _row_of(fields: Any, place: str, number: int) -> DatasetRow:
         type=UNTYPED if kind is None else str(kind),
         query=_text(fields, "query", place),
         response=_text(fields, "response", place),
+        seed_id=str(fields.get("seed_id") or ""),
+        original_question=str(fields.get("original_question") or ""),
     )
 
 

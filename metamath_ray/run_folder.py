@@ -27,18 +27,18 @@ class BadRunFolderError(ValueError):
 
 @contextmanager
 def open_run_folder(
-    folder: Path, config: Config, *, identity: Callable[[Config], Config], option: str
+    folder: Path, config: Config, *, identity: Callable[[Config], Config], option: str, advice: str = ""
 ) -> Iterator[Path]:
     """The folder as an absolute path, with `config` in its `config.yaml`, locked against a second run.
 
     `identity` gives the part of a configuration that two runs of one folder must share. Raises
     `BadRunFolderError` (it names `option`) where the folder can't be written, is in use, holds something else, or
-    was made with another identity; nothing in it is changed then.
+    was made with another identity (then it ends in `advice`); nothing in it is changed then.
     """
     folder = folder.resolve()  # workers have working directories of their own
     config = {name: value for name, value in config.items() if name != VERSION_KEY}
     try:
-        _check(folder, config, identity, option)
+        _check(folder, config, identity, option, advice)
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
@@ -60,13 +60,15 @@ def open_run_folder(
 
 
 def write_whole(path: Path, text: str) -> Path:
-    """Write a file whole or not at all; gives its path."""
+    """Write a file whole or not at all; gives its path. What UTF-8 can't hold becomes `?`."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_text(text, encoding="utf-8", errors="replace")
     return partial.replace(path)
 
 
-def _check(folder: Path, config: Config, identity: Callable[[Config], Config], option: str) -> None:
+def _check(
+    folder: Path, config: Config, identity: Callable[[Config], Config], option: str, advice: str
+) -> None:
     path = folder / CONFIG_FILE
     if not path.exists():
         if folder.is_dir() and any(entry.name != ".lock" for entry in folder.iterdir()):
@@ -74,7 +76,7 @@ def _check(folder: Path, config: Config, identity: Callable[[Config], Config], o
                 f"folder {folder} holds files but no {CONFIG_FILE}; name a new or empty folder with {option}"
             )
         return
-    before = _load_config(path)
+    before = load_config(path)
     version = before.pop(VERSION_KEY, None)
     if _is_of_another_kind(before, config):
         raise BadRunFolderError(f"folder {folder} holds a run of another job; name another {option}")
@@ -82,7 +84,7 @@ def _check(folder: Path, config: Config, identity: Callable[[Config], Config], o
         old = _flat(identity(before))
     except ValidationError as error:
         raise BadRunFolderError(
-            f"folder {folder} {why_other_version(version, error)}; name another {option}"
+            f"folder {folder} {_why_other_version(version, error)}; name another {option}{advice}"
         ) from None
     except (ValueError, TypeError) as error:
         raise BadRunFolderError(f"{path} can't be read: {' '.join(str(error).split())}") from None
@@ -92,11 +94,12 @@ def _check(folder: Path, config: Config, identity: Callable[[Config], Config], o
         first = changed[0]
         raise BadRunFolderError(
             f"folder {folder} was made with other options ({', '.join(changed)}; {first} was "
-            f"{old.get(first)!r}, is {new.get(first)!r}); name another {option}"
+            f"{old.get(first)!r}, is {new.get(first)!r}); name another {option}{advice}"
         )
 
 
-def _load_config(path: Path) -> Config:
+def load_config(path: Path) -> Config:
+    """The options in a `config.yaml`. Raises `BadRunFolderError` where it holds none, and `OSError`."""
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -106,8 +109,7 @@ def _load_config(path: Path) -> Config:
     return config
 
 
-def why_other_version(version: object, error: ValidationError) -> str:
-    """What follows the name of a folder whose `config.yaml` holds options that this version does not take."""
+def _why_other_version(version: object, error: ValidationError) -> str:
     names = list(dict.fromkeys(".".join(map(str, fault["loc"])) for fault in error.errors()))
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     maker = f"metamath_ray {version}" if version else "another version"

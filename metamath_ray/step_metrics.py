@@ -2,9 +2,10 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
@@ -12,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 _MayBeNan = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 _MAY_BE_NAN = ("loss", "grad_norm")
+_FINAL_STEPS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -48,6 +50,46 @@ class StepMetrics:
         values = asdict(self)
         values |= {name: None for name in _MAY_BE_NAN if not math.isfinite(values[name])}
         return json.dumps(values, allow_nan=False).encode() + b"\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTotals:
+    """A run's steps together, as `summary.json` has them.
+
+    `seconds` adds up the steps; what a crash repeated is counted once. `final_loss` is the mean of the last 10 steps'
+    losses that are finite, `mfu` the mean over the time of the steps that have one; None where there is none.
+    """
+
+    steps: int
+    epochs: float
+    tokens: int
+    response_tokens: int
+    final_loss: float | None
+    seconds: float
+    response_tokens_per_s: float
+    mfu: float | None
+    peak_memory_bytes: int
+    attempts: int
+
+
+def sum_steps(steps: Sequence[StepMetrics]) -> StepTotals:
+    """The totals of a run's steps, from its first on; of no step, zeros."""
+    seconds = sum(step.seconds for step in steps)
+    response_tokens = sum(step.response_tokens for step in steps)
+    losses = [step.loss for step in steps[-_FINAL_STEPS:] if math.isfinite(step.loss)]
+    used = [(step.mfu * step.seconds, step.seconds) for step in steps if step.mfu is not None]
+    return StepTotals(
+        steps=len(steps),
+        epochs=steps[-1].epoch if steps else 0.0,
+        tokens=sum(step.tokens for step in steps),
+        response_tokens=response_tokens,
+        final_loss=fmean(losses) if losses else None,
+        seconds=seconds,
+        response_tokens_per_s=response_tokens / seconds if seconds else 0.0,
+        mfu=sum(share for share, _ in used) / sum(time for _, time in used) if used else None,
+        peak_memory_bytes=max((step.peak_memory_bytes for step in steps), default=0),
+        attempts=steps[-1].attempt + 1 if steps else 0,
+    )
 
 
 _STEP = TypeAdapter(StepMetrics)

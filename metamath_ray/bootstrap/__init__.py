@@ -2,20 +2,20 @@
 
 from metamath_ray.bootstrap._build import Build, BuildStoppedError, Inputs, load_inputs
 from metamath_ray.bootstrap._export import DATASET_COLUMNS
+from metamath_ray.bootstrap._finish import finish_response
 from metamath_ray.bootstrap._forecast import Forecast, Load, forecast_build
 from metamath_ray.bootstrap._ledgers import read_ledgers
 from metamath_ray.bootstrap._mask import Compat, Mask
 from metamath_ray.bootstrap._masking import find_masks
 from metamath_ray.bootstrap._options import BuildOptions
 from metamath_ray.bootstrap._prompts import Prompts, load_prompts
-from metamath_ray.bootstrap._run_dir import BadRunDirError, open_run_dir
+from metamath_ray.bootstrap._run_dir import open_run_dir
 from metamath_ray.bootstrap._seeds import Seeds, load_seeds
 from metamath_ray.released import Augmentation, released_type
 
 __all__ = [
     "DATASET_COLUMNS",
     "Augmentation",
-    "BadRunDirError",
     "Build",
     "BuildOptions",
     "BuildStoppedError",
@@ -27,6 +27,7 @@ __all__ = [
     "Prompts",
     "Seeds",
     "find_masks",
+    "finish_response",
     "forecast_build",
     "load_inputs",
     "load_prompts",

@@ -44,6 +44,7 @@ from metamath_ray.teacher import (
     RayGovernor,
     StageSetup,
     build_index,
+    claim_ledger,
     read_api_keys,
     segment_paths,
     start_governor,
@@ -125,14 +126,14 @@ class Build:
     def run(self) -> Path:
         """Build the dataset in the run directory; gives the path of `summary.json`.
 
-        Needs a connected Ray. Raises `BuildStoppedError` where budget or teacher end the run early, and
-        `LedgerDamagedError` as its text says.
+        Needs a connected Ray. Raises `BuildStoppedError` where budget or teacher end the run early,
+        `LedgerInUseError` and `LedgerDamagedError` as their texts say.
         """
         started = time.monotonic()
         folder, seeds = self._folder, self._inputs.seeds
         planner = Planner(seeds.problems, self._options)
         ledgers = open_ledgers(self._options, folder / "ledger")
-        with self._governed(folder) as governor:
+        with claim_ledger(ledgers[0]), self._governed(folder) as governor:
             table, survivors = self._run_rounds(folder, ledgers, planner)
             counters = governor.status().counters
         selection = sample_rows(survivors, self._rules)

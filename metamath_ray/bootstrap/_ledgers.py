@@ -8,19 +8,28 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from metamath_ray.bootstrap._options import BuildOptions
-from metamath_ray.teacher import LedgerReader, TeacherOptions, build_index, import_ledger, segment_paths
+from metamath_ray.teacher import (
+    LedgerReader,
+    TeacherOptions,
+    build_index,
+    import_ledger,
+    is_exported_ledger,
+    segment_paths,
+)
 
 BUNDLED_LEDGER = "bundled_ledger.jsonl.xz"
 
 
 def check_ledgers(options: BuildOptions) -> None:
-    """Raise ValueError where `--ledger` names nothing, or a folder without a segment."""
+    """Raise ValueError where `--ledger` names nothing, a folder without a segment, or a file that is no export."""
     for path in options.ledger:
         if not path.exists():
             raise ValueError(f"--ledger {path}: there is no such file or folder")
         if path.is_dir() and not segment_paths(path):
             hint = f", did you mean {path / 'ledger'}?" if segment_paths(path / "ledger") else ""
             raise ValueError(f"--ledger {path} holds no ledger segment{hint}")
+        if path.is_file() and not is_exported_ledger(path):
+            raise ValueError(f"--ledger {path} is no exported ledger (.jsonl.gz or .jsonl.xz)")
 
 
 def open_ledgers(options: BuildOptions, own: Path) -> list[Path]:

@@ -134,7 +134,7 @@ def grade_table(table: pa.Table, *, options: BuildOptions, governor: RayGovernor
     for row in table.to_pylist():
         style = row.pop("style")
         rows.append(grade_candidate(row, style=style, compat=options.compat))
-    governor.add_verdicts(Counter(row["verdict"] for row in rows))
+    governor.add_verdicts(Counter((row["augmentation"], row["verdict"]) for row in rows))
     return pa.Table.from_pylist(rows, schema=CANDIDATE_SCHEMA)
 
 

@@ -16,10 +16,10 @@ from metamath_ray.bootstrap._compat_difference import compare_rules
 from metamath_ray.bootstrap._false_steps import find_false_steps
 from metamath_ray.bootstrap._options import BuildOptions
 from metamath_ray.bootstrap._plan import MAX_ROUNDS
-from metamath_ray.bootstrap._run_dir import write_text
 from metamath_ray.bootstrap._seeds import Seeds
 from metamath_ray.bootstrap._selection_records import Selection
 from metamath_ray.released import released_type
+from metamath_ray.run_folder import write_whole
 from metamath_ray.teacher import Counters, Usage
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def write_summary(folder: Path, result: Result) -> Path:
         "seconds": round(result.seconds, 1),
     }
     path = folder / "summary.json"
-    write_text(path, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    write_whole(path, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return path
 
 

@@ -2,7 +2,7 @@
 
 from metamath_ray.step_metrics import StepMetrics
 from metamath_ray.training._errors import CannotGoOnError, CannotResumeError, TrainingFailedError
-from metamath_ray.training._interrupt import INTERRUPTED, end_on_signals
+from metamath_ray.training._in_process import count_row_tokens, train_in_process
 from metamath_ray.training._options import TrainOptions
 from metamath_ray.training._plan import describe_plan
 from metamath_ray.training._preflight import PreflightError, check_running_cluster, check_training
@@ -10,7 +10,6 @@ from metamath_ray.training._recipes import recipe_defaults
 from metamath_ray.training._trainer import train
 
 __all__ = [
-    "INTERRUPTED",
     "CannotGoOnError",
     "CannotResumeError",
     "PreflightError",
@@ -19,8 +18,9 @@ __all__ = [
     "TrainingFailedError",
     "check_running_cluster",
     "check_training",
+    "count_row_tokens",
     "describe_plan",
-    "end_on_signals",
     "recipe_defaults",
     "train",
+    "train_in_process",
 ]

@@ -31,21 +31,32 @@ def attend_documents(
     position_ids: torch.Tensor,
     dropout: float = 0.0,
     scaling: float | None = None,
+    sliding_window: int | None = None,
     **unused: Any,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention inside each document of one sequence; `query` is (1, heads, tokens, head size).
 
-    A document begins wherever `position_ids` (1, tokens) is 0. Gives (1, tokens, heads, head size).
+    A document begins wherever `position_ids` (1, tokens) is 0. A token sees the newest `sliding_window` tokens, with
+    itself, or all. Gives (1, tokens, heads, head size).
     """
     assert query.shape[0] == 1, f"documents lie in one sequence, got {query.shape[0]}"
     assert attention_mask is None, "documents are told by position_ids"
     groups = query.shape[1] // key.shape[1]
     parts = _split(query, repeat_kv(key, groups), repeat_kv(value, groups), position_ids)
     attended = [
-        scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scaling, is_causal=True)
+        scaled_dot_product_attention(
+            q, k, v, dropout_p=dropout, scale=scaling, **_visible(q.shape[2], sliding_window, q.device)
+        )
         for q, k, v in parts
     ]
     return torch.cat(attended, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _visible(length: int, window: int | None, device: torch.device) -> dict[str, Any]:
+    """The mask of a document that is longer than the window; the causal one, which needs none, of any other."""
+    if window is None or length <= window:
+        return {"is_causal": True}
+    return {"attn_mask": torch.ones(length, length, dtype=torch.bool, device=device).tril().triu(1 - window)}
 
 
 def _split(

@@ -1,14 +1,19 @@
 """DeepSpeed's engine, set up from our options."""
 
 import logging
+import math
 from typing import Any
 
 import torch
 from torch import nn
 
 from metamath_ray.training._device import Device
+from metamath_ray.training._model import load_config
 from metamath_ray.training._optimizer import choose_optimizer
 from metamath_ray.training._options import TrainOptions
+
+_NVME_BUFFER = 100_000_000
+"""Weights that a buffer holds by DeepSpeed's default."""
 
 
 def deepspeed_config(options: TrainOptions, device: Device) -> dict[str, Any]:
@@ -36,6 +41,9 @@ def open_engine(model: nn.Module, options: TrainOptions, device: Device) -> Any:
     engine, *_ = deepspeed.initialize(
         model=model, model_parameters=parameters, config=deepspeed_config(options, device)
     )
+    if options.precision == "bf16" and options.zero_stage == 0:
+        # DeepSpeed has made this optimizer's state by a step without gradients, which Adam would count
+        engine.optimizer.optimizer.state.clear()
     if options.device.compile:
         engine.compile()
     return engine
@@ -70,7 +78,7 @@ def set_learning_rate(engine: Any, rate: float) -> None:
 
 def _adam(options: TrainOptions, device: Device) -> dict[str, Any]:
     adam: dict[str, Any] = {
-        "lr": options.learning_rate,
+        "lr": 0.0,  # set before each step
         "betas": [options.adam_beta1, options.adam_beta2],
         "eps": options.adam_epsilon,
         "weight_decay": options.weight_decay,
@@ -86,7 +94,16 @@ def _zero(options: TrainOptions, device: Device) -> dict[str, Any]:
         zero["offload_optimizer"] = _offload(options.device.offload_optimizer, options)
     if options.zero_stage == 3 and options.device.offload_parameters != "none":
         zero["offload_param"] = _offload(options.device.offload_parameters, options)
+        if options.device.offload_parameters == "nvme":
+            zero["offload_param"]["buffer_size"] = max(_NVME_BUFFER, _largest_part(options))
     return zero
+
+
+def _largest_part(options: TrainOptions) -> int:
+    """One worker's share of the largest matrix, the embedding; DeepSpeed asserts that a buffer holds it."""
+    config = load_config(options.model)
+    num_weights: int = config.vocab_size * config.hidden_size
+    return math.ceil(num_weights / options.num_workers)
 
 
 def _offload(where: str, options: TrainOptions) -> dict[str, Any]:

@@ -7,12 +7,11 @@ import random
 import resource
 import sys
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 
-from metamath_ray.training._options import DeviceOptions
+from metamath_ray.training._options import DeviceKind, DeviceOptions
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
 
@@ -21,7 +20,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
 class Device:
     """Where a worker trains."""
 
-    kind: Literal["cpu", "gpu"]
+    kind: DeviceKind
     torch_device: torch.device
 
     @property
@@ -55,7 +54,7 @@ def open_device(options: DeviceOptions, *, local_rank: int, num_threads: int) ->
     return Device("cpu", torch.device("cpu"))
 
 
-def choose_kind(options: DeviceOptions) -> Literal["cpu", "gpu"]:
+def choose_kind(options: DeviceOptions) -> DeviceKind:
     """What `auto` means: in the Ray cluster where there is one, else on this machine. Workers are told."""
     if options.kind != "auto":
         return options.kind

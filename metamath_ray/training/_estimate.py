@@ -8,7 +8,12 @@ import math
 from dataclasses import dataclass
 
 from metamath_ray.training._data_size import METAMATHQA, DataSize
-from metamath_ray.training._flops import executed_flops_per_token, model_flops_per_token, peak_flops
+from metamath_ray.training._flops import (
+    adapter_rank,
+    executed_flops_per_token,
+    model_flops_per_token,
+    peak_flops,
+)
 from metamath_ray.training._options import TrainOptions
 from metamath_ray.training._schedule import StepPlan
 from metamath_ray.training._shape import ModelShape
@@ -36,7 +41,8 @@ _NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a run will need. Bytes of one worker, on its device; `host_bytes` in its node's memory.
+    """What a run will need. Bytes of one worker, on its device; what it offloads takes `host_bytes` of its node's
+    memory and `nvme_bytes` of a disk there.
 
     `activations` and `loss` live when backward begins; `reduction` is what gradients and the optimizer's step need on
     top of the states, when there are no activations. `seconds` is None where the device's speed is unknown.
@@ -54,6 +60,7 @@ class Estimate:
     reduction: float
     context: float
     host_bytes: float
+    nvme_bytes: float
     checkpoint_bytes: float
     export_bytes: float
     num_tokens: int
@@ -114,7 +121,8 @@ def estimate(
         gathered=_gathered_bytes(options, shape),
         reduction=states.reduction,
         context=_GPU_CONTEXT if gpu else _CPU_CONTEXT,
-        host_bytes=states.host,
+        host_bytes=states.offloaded["cpu"],
+        nvme_bytes=states.offloaded["nvme"],
         checkpoint_bytes=_checkpoint_bytes(options, shape),
         export_bytes=_export_bytes(options, shape),
         num_tokens=round(plan.num_positions * data.tokens / max(data.packs, 1)),
@@ -123,7 +131,7 @@ def estimate(
             shape,
             document_length=data.document_length,
             response_share=data.response_share,
-            adapter_rank=options.lora.rank if options.method == "qlora" else None,
+            adapter_rank=adapter_rank(options),
         ),
         seconds=_seconds(
             options, shape, data, num_sequences=plan.num_positions, gpu=gpu, cpu_cores=cpu_cores
@@ -156,14 +164,14 @@ def loss_bytes(options: TrainOptions, shape: ModelShape, *, response_share: floa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _States:
-    """What lives through a step, and the most that gradients take at its end."""
+    """What lives through a step, the most that gradients take at its end, and what is offloaded to where."""
 
     weights: float
     optimizer: float
     gradients: float
     buckets: float
     reduction: float
-    host: float
+    offloaded: dict[str, float]
 
 
 def _states(options: TrainOptions, shape: ModelShape, *, on_gpu: bool) -> _States:
@@ -182,18 +190,20 @@ def _states(options: TrainOptions, shape: ModelShape, *, on_gpu: bool) -> _State
         reduction = gradients + buckets + flat + adam  # its bucket is never given back
     else:
         reduction = max(gradients + buckets + (flat if width == 4 else 0.0), gradients + flat, flat + adam)
-    host = 0.0
-    if options.device.offload_optimizer != "none":
-        host, optimizer, gradients, reduction = optimizer + 4.0 * part, 0.0, 0.0, buckets
-    if options.device.offload_parameters != "none":
-        host, weights = host + weights, 0.0
+    offloaded = {"cpu": 0.0, "nvme": 0.0}
+    if (place := options.device.offload_optimizer) != "none":
+        offloaded[place] += optimizer + 4.0 * part
+        optimizer, gradients, reduction = 0.0, 0.0, buckets
+    if (place := options.device.offload_parameters) != "none":
+        offloaded[place] += weights
+        weights = 0.0
     return _States(
         weights=weights,
         optimizer=optimizer,
         gradients=gradients if stage == 3 or options.accumulation_steps > 1 else 0.0,
         buckets=buckets if on_gpu or stage == 3 else 0.0,
         reduction=reduction,
-        host=host,
+        offloaded=offloaded,
     )
 
 

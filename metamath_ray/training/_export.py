@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metamath_ray.training._model import load_config, load_tokenizer, torch_dtype
-from metamath_ray.training._model_card import render_model_card, render_training_record
+from metamath_ray.training._model_card import RECORD_FILE, render_model_card, render_training_record
 from metamath_ray.training._options import TrainOptions
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _write_beside(folder: Path, options: TrainOptions, record: Mapping[str, Any]
     tokenizer.save_pretrained(folder)
     card = render_model_card(options, record, is_adapter=kind == "adapter")
     (folder / "README.md").write_text(card, encoding="utf-8")
-    (folder / "training_record.json").write_text(render_training_record(options, record), encoding="utf-8")
+    (folder / RECORD_FILE).write_text(render_training_record(options, record), encoding="utf-8")
 
 
 def _check_names(given: set[str], wanted: set[str], tied: set[str]) -> None:

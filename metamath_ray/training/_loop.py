@@ -164,7 +164,7 @@ def train_step(worker: Worker, step: int, attempt: int = 0) -> StepMetrics:
     rate = learning_rate(step, worker.plan.num_steps, worker.options)
     set_learning_rate(worker.engine, rate)
     tokens = np.zeros(2, dtype=np.int64)  # real and padded
-    loss_sum = torch.zeros((), dtype=torch.float64)
+    loss_sum = torch.zeros((), dtype=torch.float64, device=worker.device.torch_device)
     share = share_of_worker(
         indices,
         rank=worker.session.rank,
@@ -175,7 +175,7 @@ def train_step(worker: Worker, step: int, attempt: int = 0) -> StepMetrics:
         batch, num_tokens = _load_batch(worker, micro_batch)
         loss = worker.engine(batch.input_ids, batch.position_ids, batch.targets)
         norm = backward_and_step(worker.engine, loss * (worker.session.num_workers / targets))
-        loss_sum += loss.detach().double().cpu()
+        loss_sum += loss.detach()
         tokens += num_tokens, batch.input_ids.numel()
     totals = _over_workers(worker, [float(loss_sum), *tokens.tolist(), worker.device.peak_memory_bytes()])
     seconds = time.perf_counter() - started

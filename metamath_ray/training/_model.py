@@ -4,15 +4,13 @@ import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from metamath_ray.training._options import Attention, Precision, TrainOptions
+from metamath_ray.training._options import Attention, DeviceKind, Precision, TrainOptions
 
 if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-DeviceKind = Literal["cpu", "gpu"]
 
 
 def load_tokenizer(model: str) -> "PreTrainedTokenizerBase":

@@ -14,6 +14,8 @@ from metamath_ray.student_prompt import EVALUATION_SUFFIX, STUDENT_PROMPT
 from metamath_ray.training._options import TrainOptions
 from metamath_ray.training._template import template_identity
 
+RECORD_FILE = "training_record.json"
+
 _LICENSES = {
     "llama-2-": "llama2",
     "mistral-7b-": "apache-2.0",
@@ -76,6 +78,16 @@ def render_training_record(options: TrainOptions, record: Mapping[str, Any]) -> 
         "run": {key: value for key, value in record.items() if key not in {"model", "output_model"}},
     }
     return json.dumps(whole, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def read_data_key(folder: Path) -> str | None:
+    """The key of the data that the exported model in `folder` was trained on; None where no model is."""
+    try:
+        record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    key: str | None = record["run"].get("data_key")
+    return key
 
 
 def _metadata(options: TrainOptions, record: Mapping[str, Any], *, is_adapter: bool) -> dict[str, Any]:

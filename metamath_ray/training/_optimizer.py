@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from metamath_ray.training._options import TrainOptions
+from metamath_ray.training._options import DeviceKind, TrainOptions
 
 
-def choose_optimizer(
-    options: TrainOptions, *, device: Literal["cpu", "gpu"]
-) -> Literal["torch", "deepspeed"]:
+def choose_optimizer(options: TrainOptions, *, device: DeviceKind) -> Literal["torch", "deepspeed"]:
     """What `device.optimizer` means on this machine.
 
     `auto` is DeepSpeed's FusedAdam where it can be compiled, its CPUAdam always where optimizer state is offloaded,

@@ -11,6 +11,7 @@ Method = Literal["full", "qlora"]
 Precision = Literal["bf16", "fp32"]
 Attention = Literal["auto", "documents", "sdpa", "eager", "flash_attention_2"]
 Offload = Literal["none", "cpu", "nvme"]
+DeviceKind = Literal["cpu", "gpu"]
 Watcher = Literal["mlflow", "wandb"]
 
 

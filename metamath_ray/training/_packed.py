@@ -13,6 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import TypeAdapter, ValidationError
 
+from metamath_ray.run_folder import write_whole
+
 PACKS_FILE = "packs.arrow"
 MANIFEST_FILE = "manifest.json"
 DATA_VERSION = 1
@@ -203,9 +205,7 @@ def write_packs(packs: Iterable[Pack], folder: Path, *, describe: Callable[[str,
             writer.write_batch(_record_batch(chunk))
     manifest = describe(_sha256(partial), partial.stat().st_size)
     partial.replace(folder / PACKS_FILE)
-    partial = folder / f".{MANIFEST_FILE}.partial"
-    partial.write_text(json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(folder / MANIFEST_FILE)
+    write_whole(folder / MANIFEST_FILE, json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n")
     return manifest
 
 

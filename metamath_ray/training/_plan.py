@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from metamath_ray.dataset_rows import DatasetRow
 from metamath_ray.training._data_size import METAMATHQA, DataSize
 from metamath_ray.training._estimate import GIB, Estimate, estimate
 from metamath_ray.training._machine import Machine, look_at_machine, wants_gpu
@@ -11,7 +12,7 @@ from metamath_ray.training._options import TrainOptions
 from metamath_ray.training._packed import read_manifest
 from metamath_ray.training._packing import pack_documents
 from metamath_ray.training._recipes import find_shape, load_recipe
-from metamath_ray.training._rows import Row, load_rows
+from metamath_ray.training._rows import load_rows
 from metamath_ray.training._template import render_prompt
 
 _SAMPLE_ROWS = 2_000
@@ -74,7 +75,7 @@ def measure_data(options: TrainOptions) -> tuple[DataSize, str]:
     return _estimate_rows(load_rows(str(options.data), limit=options.limit_rows).rows, options)
 
 
-def _estimate_rows(rows: Sequence[Row], options: TrainOptions) -> tuple[DataSize, str]:
+def _estimate_rows(rows: Sequence[DatasetRow], options: TrainOptions) -> tuple[DataSize, str]:
     sample = rows[:: max(len(rows) // _SAMPLE_ROWS, 1)]
     prompts = np.array([len(render_prompt(row.query, compat=options.compat)) for row in sample])
     responses = np.array([len(row.response) for row in sample])
@@ -114,7 +115,9 @@ def _memory_lines(needed: Estimate, *, on_gpu: bool) -> Iterator[str]:
     shown = (f"{name} {num_bytes / GIB:.2f}" for name, num_bytes in needed.parts.items() if num_bytes)
     yield f"  {', '.join(shown)}"
     if needed.host_bytes:
-        yield f"offloaded: {needed.host_bytes / GIB:.2f} GiB a worker"
+        yield f"offloaded to memory: {needed.host_bytes / GIB:.2f} GiB a worker"
+    if needed.nvme_bytes:
+        yield f"offloaded to NVMe: {needed.nvme_bytes / GIB:.2f} GiB a worker"
 
 
 def _duration(seconds: float | None) -> str:

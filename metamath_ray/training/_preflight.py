@@ -25,6 +25,7 @@ from metamath_ray.training._options import TrainOptions
 from metamath_ray.training._recipes import find_shape
 from metamath_ray.training._rows import load_rows
 from metamath_ray.training._shape import ModelShape
+from metamath_ray.training._storage import is_local_disk
 from metamath_ray.training._watch import check_watchers
 
 TESTED = {
@@ -118,20 +119,25 @@ def check_data(options: TrainOptions) -> Iterator[str]:
 
 
 def check_disk(options: TrainOptions, needed: Estimate) -> Iterator[str]:
-    """Room for the model and for one checkpoint more than are kept; what the run itself left there counts as free."""
-    checkpoints = needed.checkpoint_bytes * (options.checkpoint.keep + 1)
-    storage = options.checkpoint.storage
-    places = [(options.output, needed.export_bytes, "--output")]
+    """Room for the model and the checkpoints; what the run itself left there counts as free.
+
+    A new checkpoint is written here first (`open_staging`), then copied to those that are kept; after that one goes.
+    """
+    num_here = 1 if is_local_disk(options.output) else 0
+    storage, num_stored = options.checkpoint.storage, options.checkpoint.keep + 1
+    places = [(options.output, num_here, needed.export_bytes, "--output")]
     if storage is None:
-        places = [(options.output, needed.export_bytes + checkpoints, "--output")]
+        places = [(options.output, num_here + num_stored, needed.export_bytes, "--output")]
     elif "://" not in storage:
-        places.append((Path(storage), checkpoints, "--checkpoint.storage"))
-    for folder, num_bytes, option in places:
-        free, own = free_bytes(folder), _size_of(folder)
-        if free + own < num_bytes:
+        places.append((Path(storage), num_stored, 0.0, "--checkpoint.storage"))
+    for folder, num_checkpoints, model_bytes, option in places:
+        needs = num_checkpoints * needed.checkpoint_bytes + model_bytes
+        has = free_bytes(folder) + _size_of(folder)
+        if has < needs:
             yield (
-                f"{folder} needs {num_bytes / GIB:.1f} GiB for {options.checkpoint.keep + 1} checkpoints and the "
-                f"model, {(free + own) / GIB:.1f} are free; name another {option}, or lower --checkpoint.keep"
+                f"{folder} needs {needs / GIB:.1f} GiB for {num_checkpoints} checkpoints"
+                f"{' and the model' if model_bytes else ''}, {has / GIB:.1f} are free; name another {option}, or "
+                "lower --checkpoint.keep"
             )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from metamath_ray.dataset_rows import DatasetRow
 from metamath_ray.training._options import TrainOptions
 from metamath_ray.training._packed import (
     DATA_VERSION,
@@ -21,7 +22,7 @@ from metamath_ray.training._packed import (
     write_packs,
 )
 from metamath_ray.training._packing import pack_documents
-from metamath_ray.training._rows import LoadedRows, Row, load_rows
+from metamath_ray.training._rows import LoadedRows, load_rows
 from metamath_ray.training._template import template_identity
 from metamath_ray.training._tokenize import Documents, tokenise_rows, tokenizer_identity
 
@@ -88,7 +89,7 @@ def _recipe(options: TrainOptions, tokenizer: str) -> _Recipe:
     )
 
 
-def _key(rows: Sequence[Row], recipe: _Recipe) -> str:
+def _key(rows: Sequence[DatasetRow], recipe: _Recipe) -> str:
     state = hashlib.sha256(repr((DATA_VERSION, recipe)).encode())
     for row in rows:
         state.update(json.dumps([row.row_id, row.query, row.response]).encode())
@@ -153,7 +154,7 @@ def _write(
     _report(manifest, folder)
 
 
-def _packs(rows: Sequence[Row], fitted: _Fitted, plan: Sequence[Sequence[int]]) -> Iterator[Pack]:
+def _packs(rows: Sequence[DatasetRow], fitted: _Fitted, plan: Sequence[Sequence[int]]) -> Iterator[Pack]:
     for members in plan:
         indices = [fitted.chosen[i] for i in members]
         lengths = [fitted.lengths[i] for i in members]

@@ -1,9 +1,9 @@
 """QLoRA: a base in 4 bits (nf4, quantised constants), frozen, under a LoRA adapter on every linear layer."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from metamath_ray.training._options import TrainOptions
+from metamath_ray.training._options import DeviceKind, TrainOptions
 
 if TYPE_CHECKING:
     import torch
@@ -14,9 +14,7 @@ _LORA_A, _LORA_B = ".lora_A.default.weight", ".lora_B.default.weight"
 _PEFT_PREFIX = "base_model.model."
 
 
-def load_quantized(
-    options: TrainOptions, *, device: Literal["cpu", "gpu"], kwargs: dict[str, Any]
-) -> "PreTrainedModel":
+def load_quantized(options: TrainOptions, *, device: DeviceKind, kwargs: dict[str, Any]) -> "PreTrainedModel":
     """The base with every linear layer but the output layer in nf4 with double quantisation, frozen.
 
     `kwargs` are those of `from_pretrained`. Weights are quantised as they load, on this process's device, so a
@@ -108,7 +106,7 @@ def save_adapter(adapter: Mapping[str, "torch.Tensor"], options: TrainOptions, f
 
 
 def merge_adapter(
-    adapter: Mapping[str, "torch.Tensor"], options: TrainOptions, *, device: Literal["cpu", "gpu"]
+    adapter: Mapping[str, "torch.Tensor"], options: TrainOptions, *, device: DeviceKind
 ) -> dict[str, "torch.Tensor"]:
     """The whole model's weights, on the CPU: the de-quantised base plus the adapter, added up in fp32.
 

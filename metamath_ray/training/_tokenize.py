@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from metamath_ray.dataset_rows import DatasetRow
 from metamath_ray.training._packed import Int32s, Int64s
-from metamath_ray.training._rows import Row
 from metamath_ray.training._template import Compat, render_prompt
 
 if TYPE_CHECKING:
@@ -44,11 +44,12 @@ class Documents:
         return self.input_ids[self.offsets[index] : self.offsets[index + 1]]
 
 
-def tokenise_rows(rows: Sequence[Row], *, model: str, compat: Compat = "fixed") -> Documents:
-    """Every row with the tokenizer of `model`, in full length; with Ray Data where Ray runs, else in this process."""
+def tokenise_rows(rows: Sequence[DatasetRow], *, model: str, compat: Compat = "fixed") -> Documents:
+    """Every row with the tokenizer of `model`, in full length; on Ray Data where Ray runs and they are many."""
     tables = list(_row_tables(rows))
     tokenise = partial(_tokenise_table, model=model, compat=compat)
-    blocks = _map_on_ray(tables, tokenise) if _ray_runs() else [tokenise(table) for table in tables]
+    is_worth_workers = len(tables) > 1 and _ray_runs()  # they take seconds to start
+    blocks = _map_on_ray(tables, tokenise) if is_worth_workers else [tokenise(table) for table in tables]
     return _join(blocks)
 
 
@@ -112,7 +113,7 @@ def _adds_bos(tokenizer: "PreTrainedTokenizerBase") -> bool:
     return bool(tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id])
 
 
-def _row_tables(rows: Sequence[Row]) -> Iterator[pa.Table]:
+def _row_tables(rows: Sequence[DatasetRow]) -> Iterator[pa.Table]:
     for start in range(0, len(rows), _ROWS_A_BLOCK):
         block = rows[start : start + _ROWS_A_BLOCK]
         yield pa.table(

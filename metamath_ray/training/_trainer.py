@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,9 @@ from metamath_ray.step_metrics import StepMetrics, load_metrics
 from metamath_ray.training._claim import wait_for_workers
 from metamath_ray.training._errors import CannotGoOnError, TrainingFailedError
 from metamath_ray.training._machine import settle_device
+from metamath_ray.training._model_card import read_data_key
 from metamath_ray.training._options import TrainOptions
+from metamath_ray.training._packed import read_manifest
 from metamath_ray.training._prepare import prepare_data
 from metamath_ray.training._schedule import StepPlan
 from metamath_ray.training._storage import checkpoint_place, remove_unlisted_checkpoints, run_id, staging_root
@@ -47,14 +50,14 @@ def train(options: TrainOptions, on_step: OnStep | None = None) -> Path:
     options = options.with_absolute_paths()
     before = _read_config(options.output)
     with open_run_folder(
-        options.output, options.model_dump(mode="json"), identity=_identity, option="--output"
+        options.output, options.model_dump(mode="json"), identity=identity_of_run, option="--output"
     ) as output:
         run_id(output)
         wait_for_workers(output)
         data = prepare_data(options, output / "data")
         plan = StepPlan.make(len(data), options)
         try:
-            if not _is_finished(output, plan):
+            if not is_finished(output, plan):
                 _run_workers(settle_device(options), output, plan, on_step)
         except CannotGoOnError:
             if before is not None:
@@ -70,13 +73,18 @@ def run_worker(config: dict[str, Any]) -> dict[str, str] | None:
     What all workers find alike is given back. What one of them may find alone is left in a file and raised, which
     ends the others too; the workers that Ray Train then starts give it back.
     """
+    options, output = TrainOptions.model_validate(config["options"]), Path(config["output"])
+    if not (output / CONFIG_FILE).is_file():
+        raise ValueError(
+            f"folder {output} is not there on node {socket.gethostname()}: --output must lie on storage "
+            "that all nodes share"
+        )
+    if refusal := _read_refusal(output):  # before the imports, which take seconds
+        return {"refused": refusal}
+
     from metamath_ray.training._export import export_model
     from metamath_ray.training._loop import train_loop
     from metamath_ray.training._session import RaySession
-
-    options, output = TrainOptions.model_validate(config["options"]), Path(config["output"])
-    if refusal := _read_refusal(output):
-        return {"refused": refusal}
 
     def export(weights: dict[str, Any]) -> None:
         export_model(weights, options=options, output=output, record=summarise(options, output))
@@ -187,9 +195,12 @@ def _follow(output: Path, num_steps: int, on_step: OnStep | None, ended: threadi
             return
 
 
-def _is_finished(output: Path, plan: StepPlan) -> bool:
+def is_finished(output: Path, plan: StepPlan) -> bool:
+    """Whether the run in `output` has done its last step and exported its model, of the data that is there now."""
     steps = load_metrics(output / "metrics.jsonl")
-    return bool(steps) and steps[-1].step == plan.num_steps and (output / "model").is_dir()
+    if not steps or steps[-1].step != plan.num_steps:
+        return False
+    return read_data_key(output / "model") == read_manifest(output / "data").key
 
 
 def _read_config(output: Path) -> str | None:
@@ -220,6 +231,6 @@ def _is_collateral(failure: Exception) -> tuple[bool, bool]:
     return any(sign in text.lower() for sign in _COLLATERAL), "Traceback" not in text
 
 
-def _identity(config: Config) -> Config:
+def identity_of_run(config: Config) -> Config:
     """What two runs of one folder must share: all that decides the weights."""
     return TrainOptions.model_validate(config).identity()

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+from metamath_ray.run_folder import write_whole
 from metamath_ray.step_metrics import StepMetrics
 from metamath_ray.training._options import TrainOptions, Watcher
 
@@ -113,9 +114,7 @@ class _Ids:
     def put(self, watcher: Watcher, run_id: str, **same: str) -> None:
         self._ids[watcher] = {"id": run_id, **same}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        partial.write_text(json.dumps(self._ids, indent=2) + "\n", encoding="utf-8")
-        partial.replace(self.path)
+        write_whole(self.path, json.dumps(self._ids, indent=2) + "\n")
 
 
 class _TensorBoard:

@@ -16,8 +16,8 @@ def test_the_released_file_gives_every_row_with_its_type_and_a_numbered_id(tmp_p
     path = tmp_path / "MetaMathQA.json"
     path.write_text(json.dumps(RELEASED))
     assert read_dataset_rows(str(path)) == (
-        DatasetRow("row-0", "GSM_SV", "q1", "r1"),
-        DatasetRow("row-1", "MATH_FOBAR", "", "r2"),
+        DatasetRow("row-0", "GSM_SV", "q1", "r1", original_question="o"),
+        DatasetRow("row-1", "MATH_FOBAR", "", "r2", original_question="o"),
     )
 
 
@@ -54,7 +54,7 @@ def test_published_problems_become_rows_with_the_released_tail():
         ("[1]", "not an object but 1"),
         ("{", "not JSON"),
         ("", "holds no rows"),
-        ('{"row_id": "a", "query": "q", "response": "r"}\n' * 2, "row_id 'a' is row 0's too"),
+        ('{"row_id": "a", "query": "q", "response": "r"}\n' * 2, "rows.jsonl:1's too"),
     ],
     ids=["no-response", "published", "number", "no-object", "no-json", "empty", "repeated-id"],
 )

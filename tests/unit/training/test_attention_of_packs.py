@@ -143,3 +143,19 @@ def test_control_documents_do_see_each_other(tiny_model, implementation, wrong):
     model = load(tiny_model, implementation)
     packs = list(random_packs(model.config.vocab_size))
     assert largest_difference(model, packs, collate(packs, pad_token_id=0), **wrong) > 1e-2
+
+
+@pytest.mark.parametrize("window", [4, 17, 100])
+def test_documents_see_no_further_than_the_models_window(tiny_model, tmp_path, window):
+    """Mistral's: a document that is longer has other logits than under full attention."""
+    from transformers import MistralConfig, MistralForCausalLM
+
+    config = MistralConfig.from_pretrained(tiny_model, sliding_window=window)
+    torch.manual_seed(0)
+    MistralForCausalLM(config).save_pretrained(tmp_path / "tiny-mistral")
+    batch = collate_flat(list(random_packs(config.vocab_size)))
+    ours, theirs = (
+        logits_of(load(tmp_path / "tiny-mistral", name), batch, use_cache=False)
+        for name in ("documents", "eager")
+    )
+    assert float((ours - theirs).abs().max()) < 1e-4

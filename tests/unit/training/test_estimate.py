@@ -248,3 +248,14 @@ def test_the_plan_shows_parts_that_add_up(gpu: str | None, change: dict[str, Any
     assert sum(shown) == pytest.approx(needed.memory_bytes / GIB, abs=0.005 * (len(shown) + 1))
     spare = "what the allocator can't use" if gpu else "freed memory that is kept"
     assert spare in parts
+
+
+@pytest.mark.parametrize("place", ["cpu", "nvme"])
+def test_what_is_offloaded_counts_where_it_goes(place: str) -> None:
+    device = {"kind": "gpu", "offload_optimizer": place, "offload_parameters": place}
+    needed = estimate(options(zero_stage=3, device=device), SHAPE, gpu="A100")
+    there, elsewhere = needed.host_bytes, needed.nvme_bytes
+    if place == "nvme":
+        there, elsewhere = elsewhere, there
+    assert elsewhere == 0
+    assert there == pytest.approx(SHAPE.num_parameters * (12 + 4 + 2) / 8, rel=1e-3)

@@ -99,7 +99,7 @@ def test_another_number_of_workers_is_refused_with_the_number_to_use(
     run_workers([run], 1, tmp_path)
     run["options"] |= {"num_workers": 2}
     worker = start_workers([run], 2, tmp_path)[0]
-    assert "go on with --num-workers 1" in worker.communicate(timeout=200)[0]
+    assert "go on with --num-workers 1" in worker.finish()[1]
 
 
 @pytest.mark.slow
@@ -124,6 +124,6 @@ def test_a_checkpoint_of_other_options_or_lost_ones_are_refused_and_a_loss_that_
 
 def refusal_of(run: dict[str, Any], folder: Path) -> str:
     (worker,) = start_workers([run], 1, folder)
-    output = worker.communicate(timeout=200)[0]
-    assert worker.returncode != 0
-    return output.strip().splitlines()[-1]
+    status, printed = worker.finish()
+    assert status != 0
+    return printed.strip().splitlines()[-1]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from metamath_ray.step_metrics import StepMetrics, load_metrics
+from metamath_ray.step_metrics import StepMetrics, load_metrics, sum_steps
 from metamath_ray.training._metrics import MetricsLog
 
 
@@ -120,3 +120,17 @@ def test_kill_9_loses_no_appended_step(tmp_path: Path) -> None:
     process.join(30)
     assert process.exitcode == -signal.SIGKILL
     assert [one.step for one in load_metrics(path)] == [1, 2, 3, 4, 5]
+
+
+def test_totals_leave_out_losses_that_are_no_numbers_and_steps_without_mfu() -> None:
+    steps = [make_step(step) for step in range(1, 13)]
+    steps[-1] = replace(steps[-1], loss=math.nan, mfu=0.5, seconds=0.3, attempt=2)
+    totals = sum_steps(steps)
+    assert totals.final_loss == pytest.approx(sum(step.loss for step in steps[2:11]) / 9)
+    assert (totals.mfu, totals.steps, totals.attempts) == (pytest.approx(0.5), 12, 3)
+    assert totals.response_tokens_per_s == pytest.approx(12 * 600 / 1.4)
+
+
+def test_totals_of_no_step_are_zeros() -> None:
+    totals = sum_steps([])
+    assert (totals.steps, totals.final_loss, totals.mfu, totals.response_tokens_per_s) == (0, None, None, 0.0)

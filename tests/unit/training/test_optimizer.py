@@ -1,3 +1,5 @@
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from metamath_ray.training._optimizer import (
     check_optimizer,
     choose_optimizer,
 )
+from metamath_ray.training._options import DeviceOptions
 
 CPU = Device("cpu", torch.device("cpu"))
 GPU = Device("gpu", torch.device("cuda", 0))
@@ -86,7 +89,7 @@ def test_an_optimizer_that_does_not_fit_is_one_line(
     ],
 )
 def test_deepspeed_is_told_which_adam_to_make(device: Device, kind: str, extra: dict[str, bool]) -> None:
-    common = {"lr": 2e-5, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.0}
+    common = {"lr": 0.0, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.0}
     assert deepspeed_config(options(optimizer=kind), device)["optimizer"] == {
         "type": "AdamW",
         "params": common | extra,
@@ -116,3 +119,21 @@ def test_what_hinders_compiling_is_named(
     monkeypatch.setattr(cpp_extension, "is_ninja_available", lambda: has_ninja)
     monkeypatch.setattr(_optimizer, "_toolkit_version", lambda cuda_home: toolkit)
     assert build_hindrance() == found
+
+
+def test_buffers_for_offload_to_nvme_hold_the_largest_matrix(tmp_path: Path) -> None:
+    config = {"model_type": "llama", "vocab_size": 128_256, "hidden_size": 4096}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    def buffer_size(num_workers: int) -> int:
+        asked = TrainOptions(
+            model=str(tmp_path),
+            zero_stage=3,
+            num_workers=num_workers,
+            device=DeviceOptions(offload_parameters="nvme", nvme_path=tmp_path),
+        )
+        size: int = deepspeed_config(asked, GPU)["zero_optimization"]["offload_param"]["buffer_size"]
+        return size
+
+    assert buffer_size(1) == 128_256 * 4096, "DeepSpeed's own 100,000,000 is too small"
+    assert buffer_size(8) == 100_000_000

@@ -232,6 +232,22 @@ def test_a_full_disk_is_refused_and_the_runs_own_files_count_as_free(
     assert check_training(options, machine=CPU) == []
 
 
+def test_a_checkpoint_takes_room_twice_while_it_is_copied_to_its_storage(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = make(checkpoint={"keep": 3})
+    shape = find_shape(options)
+    assert shape
+    needed = estimate(options, shape)
+    kept_and_new = 4 * needed.checkpoint_bytes + needed.export_bytes
+    monkeypatch.setattr(_preflight, "free_bytes", lambda folder: kept_and_new)
+    assert "for 5 checkpoints and the model" in only_fault(options)
+    monkeypatch.setattr(
+        _preflight, "is_local_disk", lambda folder: False
+    )  # written first to another disk then
+    assert check_training(options, machine=CPU) == []
+
+
 def test_room_for_checkpoints_is_asked_of_the_storage_they_go_to(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,3 +294,18 @@ def test_a_look_at_this_machine_finds_cores_and_memory() -> None:
     machine = look_at_machine()
     assert machine.cpu_cores >= 1
     assert machine.memory_bytes > 100 * 2**20
+
+
+def test_offloading_to_nvme_takes_no_memory_of_the_node(make: Make, tmp_path: Path) -> None:
+    def options(place: str) -> TrainOptions:
+        device = {
+            "kind": "gpu",
+            "offload_optimizer": place,
+            "offload_parameters": place,
+            "nvme_path": str(tmp_path),
+        }
+        return make(zero_stage=3, device=device)
+
+    machine = replace(A100, memory_bytes=1000)
+    assert "offloading needs about" in only_fault(options("cpu"), machine)
+    assert check_training(options("nvme"), machine=machine) == []

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from metamath_ray.dataset_rows import DatasetRow
 from metamath_ray.training import TrainOptions
 from metamath_ray.training._packed import DamagedDataError, PackedData
 from metamath_ray.training._prepare import prepare_data
-from metamath_ray.training._rows import Row
 from metamath_ray.training._template import render_prompt
 from metamath_ray.training._tokenize import encode_documents, tokenise_rows, tokenizer_identity
 
@@ -248,7 +248,9 @@ def test_data_that_is_not_named_is_an_error(options, tmp_path):
 def test_ray_data_tokenises_to_the_same_documents(tiny_model, monkeypatch):
     import ray
 
-    rows = [Row(f"row-{i}", f"What is {i}?", f"It is {i}.\nThe answer is: {i}") for i in range(500)]
+    rows = [
+        DatasetRow(f"row-{i}", "T", f"What is {i}?", f"It is {i}.\nThe answer is: {i}") for i in range(500)
+    ]
     alone = tokenise_rows(rows, model=str(tiny_model))
     monkeypatch.setattr("metamath_ray.training._tokenize._ROWS_A_BLOCK", 120)
     monkeypatch.setitem(os.environ, "RAY_AUTH_MODE", "disabled")

@@ -6,7 +6,7 @@ import pytest
 
 from metamath_ray.dataset_rows import write_published_response
 from metamath_ray.problems import Problem
-from metamath_ray.training._rows import Row, load_rows
+from metamath_ray.training._rows import load_rows
 
 ROWS = [
     {"query": "1 + 1?", "response": "It is 2.\n#### 2\nThe answer is: 2"},
@@ -54,7 +54,9 @@ def write_parquet(path, rows):
 )
 def test_every_format_gives_the_same_rows(tmp_path, write, ids):
     loaded = load_rows(str(write(tmp_path / "data", ROWS)))
-    assert loaded.rows == tuple(Row(name, **row) for name, row in zip(ids, ROWS, strict=True))
+    assert [(row.row_id, row.query, row.response) for row in loaded.rows] == [
+        (row_id, row["query"], row["response"]) for row_id, row in zip(ids, ROWS, strict=True)
+    ]
     assert loaded.dropped == {}
 
 
@@ -93,15 +95,14 @@ def test_the_limit_counts_rows_that_are_kept(tmp_path):
     [
         (
             '{"query": "a", "response": "b"}\n{"query": 3, "response": "b"}',
-            ":2: field 'query': must be a string, got 3",
+            ":2: column 'query' must hold text, got 3",
         ),
-        ('{"query": "a"}', ":1: field 'response': missing; a row needs query and response"),
-        ('{"question": "a", "answer": "b"}', ":1: field 'query': missing.*--data gsm8k:PATH"),
+        ('{"query": "a"}', ":1: no column 'response', only query"),
+        ('{"question": "a", "answer": "b"}', ":1: no column 'query', only question, answer; .*gsm8k:PATH"),
         ('\n{"query": "a", "resp', ":2: not JSON"),
         ("3", ":1: not an object but 3"),
         ('[{"query": "a", "response": "b"}, []]', r": row 1: not an object but \[\]"),
         ('[{"query": "a", ', "is no readable JSON"),
-        ('{"query": "\\ud800", "response": "b"}', ":1: field 'query': half a surrogate pair at character 0"),
         ("", r"no row of .* can be trained on \(there is none\)"),
         (
             '{"query": "a", "response": "b"}',
@@ -117,13 +118,12 @@ def test_the_limit_counts_rows_that_are_kept(tmp_path):
         "no-object",
         "list-in-list",
         "cut-list",
-        "surrogate",
         "empty",
         "none-left",
         "bad-Parquet",
     ],
 )
-def test_a_malformed_row_is_an_error_that_names_file_line_and_field(tmp_path, text, message):
+def test_a_malformed_row_is_an_error_that_names_file_line_and_column(tmp_path, text, message):
     path = tmp_path / "data.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=message) as caught:
@@ -131,9 +131,15 @@ def test_a_malformed_row_is_an_error_that_names_file_line_and_field(tmp_path, te
     assert "data.json" in str(caught.value)
 
 
+def test_half_a_surrogate_pair_becomes_a_question_mark(tmp_path):
+    path = tmp_path / "data.jsonl"
+    path.write_text('{"query": "a\\ud800b", "response": "The answer is: 1"}')
+    assert load_rows(str(path)).rows[0].query == "a?b"
+
+
 def test_two_rows_of_one_id_are_an_error_that_names_both(tmp_path):
     path = write_lines(tmp_path / "data", [row | {"row_id": "a"} for row in ROWS])
-    with pytest.raises(ValueError, match=r"data:3: field 'row_id': 'a' is .*data:1's too"):
+    with pytest.raises(ValueError, match=r"data:3: row_id 'a' is .*data:1's too"):
         load_rows(str(path))
 
 
@@ -147,7 +153,8 @@ def test_a_missing_file_and_a_folder_that_is_no_run_directory_are_named(tmp_path
 def test_a_published_gsm8k_solution_becomes_a_response_with_the_released_tail(tmp_path):
     path = write_lines(tmp_path / "train.jsonl", [GSM8K])
     (row,) = load_rows(f"gsm8k:{path}").rows
-    assert row == Row("gsm8k-train-0", GSM8K["question"], "3*500=1,500.\n#### 1500\nThe answer is: 1500")
+    assert (row.row_id, row.query) == ("gsm8k-train-0", GSM8K["question"])
+    assert row.response == "3*500=1,500.\n#### 1500\nThe answer is: 1500"
 
 
 def test_a_published_math_solution_keeps_its_text_and_gets_no_hashes(tmp_path):

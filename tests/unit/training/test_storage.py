@@ -9,14 +9,21 @@ import pytest
 from metamath_ray.training import _storage
 from metamath_ray.training._errors import CannotResumeError
 from metamath_ray.training._loop import _refuse_lost_checkpoints
+from metamath_ray.training._metrics import MetricsLog
+from metamath_ray.training._model_card import render_training_record
 from metamath_ray.training._options import CheckpointOptions, TrainOptions
+from metamath_ray.training._prepare import prepare_data
+from metamath_ray.training._schedule import StepPlan
 from metamath_ray.training._storage import (
     checkpoint_place,
     is_local_disk,
     remove_unlisted_checkpoints,
     run_id,
 )
-from metamath_ray.training._trainer import _reason
+from metamath_ray.training._summary import summarise
+from metamath_ray.training._trainer import _reason, is_finished, run_worker
+
+from .test_metrics_log import make_step
 
 MOUNTS = "/dev/sda / ext4 rw 0 0\nnode:/export /shared nfs4 rw 0 0\n/dev/nvme0 /shared/fast xfs rw 0 0\n"
 
@@ -146,3 +153,31 @@ def test_the_reason_of_a_failure_is_not_the_lost_connection_it_caused() -> None:
 
     assert _reason(FailedError()) == "MemoryError: no room"
     assert _reason(FailedError.worker_failures[0]) == "RuntimeError: gloo: Connection closed by peer"
+
+
+def test_a_finished_run_is_one_of_the_data_that_is_there_now(tiny_model: Path, tmp_path: Path) -> None:
+    """A file of rows may have been written anew since."""
+    rows, output = tmp_path / "rows.jsonl", tmp_path / "out"
+    options = TrainOptions(data=str(rows), model=str(tiny_model), max_steps=1, limit_rows=1)
+
+    def is_finished_with(query: str) -> bool:
+        rows.write_text(json.dumps({"query": query, "response": "The answer is: 2"}))
+        data = prepare_data(options, output / "data")
+        if not (output / "model").exists():
+            with MetricsLog(output / "metrics.jsonl") as log:
+                log.append(make_step(1))
+            (output / "model").mkdir()
+            record = render_training_record(options, summarise(options, output))
+            (output / "model" / "training_record.json").write_text(record)
+        return is_finished(output, StepPlan.make(len(data), options))
+
+    assert is_finished_with("1 + 1?")
+    assert not is_finished_with("4 - 2?")
+    assert is_finished_with("1 + 1?")
+
+
+def test_a_node_that_does_not_see_the_output_folder_says_so(tmp_path: Path) -> None:
+    config = {"options": TrainOptions().model_dump(mode="json"), "output": str(tmp_path / "elsewhere")}
+    with pytest.raises(ValueError, match=r"elsewhere is not there on node .* storage that all nodes share"):
+        run_worker(config)
+    assert not (tmp_path / "elsewhere").exists()
