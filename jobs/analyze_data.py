@@ -16,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+import _python  # noqa: F401  # before all that a wrong Python lacks
+
 from metamath_ray.analysis import (
     AnalysisOptions,
     AnalysisPlan,
@@ -24,6 +26,7 @@ from metamath_ray.analysis import (
     plan_analysis,
     run_analyses,
 )
+from metamath_ray.interrupt import INTERRUPTED, end_on_signals
 from metamath_ray.options import fail, parse_options
 from metamath_ray.progress import show_duration
 from metamath_ray.reports import write_analysis_report
@@ -35,6 +38,7 @@ PROGRESS_S = 5.0
 def main(argv: list[str]) -> None:
     """Run the job and end with its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    end_on_signals("error: interrupted; run the same command again")
     try:
         options = parse_options(AnalysisOptions, argv, prog="analyze_data.py", description=__doc__ or "")
         summary = run(plan_analysis(options))
@@ -44,8 +48,8 @@ def main(argv: list[str]) -> None:
         fail(f"{error}; vectors that came are kept, run the same command again", 3)
     except (WorkersFailedError, OSError) as error:
         fail(f"{type(error).__name__}: {error}", 1)
-    except KeyboardInterrupt:
-        fail("interrupted; run the same command again", 130)
+    except KeyboardInterrupt:  # said already
+        sys.exit(INTERRUPTED)
     print(summary)
 
 

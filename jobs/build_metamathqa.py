@@ -5,7 +5,8 @@ With no options: the bundled seeds and their recorded replies, offline, no key. 
     python jobs/build_metamathqa.py --seeds gsm8k:train.jsonl --teacher.base-url http://127.0.0.1:8000/v1 \\
         --teacher.model MODEL --run-dir runs/gsm8k
 
-Exit codes: 0 done, 2 bad input, 3 stopped by budget or teacher (run the same command again), 1 failure.
+Exit codes: 0 done, 2 bad input, 3 stopped by budget or teacher (run the same command again), 1 failure, 130
+interrupted (likewise).
 """
 
 import asyncio
@@ -19,7 +20,6 @@ from pathlib import Path
 import _python  # noqa: F401  # before all that a wrong Python lacks
 
 from metamath_ray.bootstrap import (
-    BadRunDirError,
     Build,
     BuildOptions,
     BuildStoppedError,
@@ -31,14 +31,17 @@ from metamath_ray.bootstrap import (
     read_ledgers,
 )
 from metamath_ray.hub import check_push, push_folder
+from metamath_ray.interrupt import INTERRUPTED, end_on_signals
 from metamath_ray.options import fail, parse_options
 from metamath_ray.reports import write_build_report, write_dataset_card
+from metamath_ray.run_folder import BadRunFolderError
 from metamath_ray.start_ray import ClusterError, check_output, quiet_ray_data, start_ray
 from metamath_ray.teacher import (
     ApiKeys,
     Endpoint,
     GovernorStatus,
     LedgerDamagedError,
+    LedgerInUseError,
     Stop,
     TeacherOptions,
     check_endpoints,
@@ -51,6 +54,15 @@ PROGRESS_S = 10.0
 def main(argv: list[str]) -> None:
     """Run the job and end with its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    end_on_signals("error: interrupted; run the same command again to go on")
+    try:
+        run(argv)
+    except KeyboardInterrupt:  # said already
+        sys.exit(INTERRUPTED)
+
+
+def run(argv: list[str]) -> None:
+    """Check, build, report; ends the job with its exit code where that fails."""
     try:
         options = parse_options(BuildOptions, argv, prog="build_metamathqa.py", description=__doc__ or "")
         check_output(options.run_dir, option="--run-dir")
@@ -72,7 +84,7 @@ def main(argv: list[str]) -> None:
             quiet_ray_data()
             summary = run_with_progress(Build(inputs, folder))
             show(folder, push_to=options.push_to_hub)
-    except (BadRunDirError, ClusterError) as error:
+    except (BadRunFolderError, ClusterError, LedgerInUseError) as error:
         fail(str(error), 2)
     except BuildStoppedError as error:
         fail(f"stopped: {error}", 3)
@@ -80,8 +92,6 @@ def main(argv: list[str]) -> None:
         fail(str(error), 1)
     except (OSError, ConnectionError) as error:
         fail(f"{type(error).__name__}: {error}; what was paid for is in the ledger", 1)
-    except KeyboardInterrupt:
-        fail("interrupted; run the same command again to go on", 130)
     print(summary)
 
 

@@ -18,12 +18,15 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
+import _python  # noqa: F401  # before all that a wrong Python lacks
+
 from metamath_ray.demo import (
     DemoOptions,
     Step,
     StepFailedError,
     StudentError,
     TimeRecord,
+    check_room,
     demo_folders,
     fetch_student,
     plan_steps,
@@ -64,6 +67,7 @@ def main(argv: list[str]) -> None:
         fail("interrupted; run the same command again to go on", 130)
     if options.open and has_display():
         webbrowser.open(page.as_uri())
+    print("The whole story is on one page, for any browser:")
     print(page)
 
 
@@ -78,9 +82,12 @@ def run(options: DemoOptions) -> Path:
         option="--run-dir",
     ) as folder:
         left_s = sum(step.expected_s for step in steps if not step.is_done())
-        todo = f"{about(left_s)} on two cores" if left_s else "all done before"
-        print(f"{len(steps)} steps into {options.run_dir}: {todo}.")
-        print("Stop it when you like: the same command goes on where it was.", flush=True)
+        if left_s:
+            check_room(options)
+            print(f"{len(steps)} steps into {options.run_dir}: {about(left_s)} on two cores.")
+            print("Stop it when you like: the same command goes on where it was.", flush=True)
+        else:
+            print(f"{len(steps)} steps into {options.run_dir}: all done before.")
         started = time.monotonic()
         for number, step in enumerate(steps, start=1):
             run_step(step, steps, number, started=started, log=folder / f"{step.name}.log", times=times)

@@ -5,13 +5,13 @@
     python jobs/evaluate_metamath.py --output runs/eval --regrade
     python jobs/evaluate_metamath.py --compare runs/eval_a runs/eval_b --output runs/comparison
 
-A run that was killed goes on where it was: run the same command again.
+A run that was killed goes on where it was: run the same command again. Ctrl-C and SIGTERM end it within half a
+minute, a second one at once.
 
 Exit codes: 0 done, 2 bad input, 1 the engine or something else failed, 130 interrupted.
 """
 
 import logging
-import signal
 import sys
 import threading
 import time
@@ -29,10 +29,12 @@ from metamath_ray.evaluation import (
     EvaluationOptions,
     EvaluationStatus,
     compare_evaluations,
+    load_summary,
     plan_evaluation,
     regrade_evaluation,
     write_comparison,
 )
+from metamath_ray.interrupt import INTERRUPTED, end_on_signals
 from metamath_ray.options import fail, parse_options
 from metamath_ray.progress import show_duration
 from metamath_ray.reports import write_comparison_report, write_evaluation_report
@@ -44,9 +46,7 @@ PROGRESS_S = 10.0
 def main(argv: list[str]) -> None:
     """Run the job and end with its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # `ray job stop` ends us like Ctrl-C: engines go down
+    end_on_signals("error: interrupted; run the same command again to go on")
     try:
         options = parse_options(
             EvaluationOptions, argv, prog="evaluate_metamath.py", description=__doc__ or ""
@@ -59,10 +59,10 @@ def main(argv: list[str]) -> None:
         fail(f"the engine did not start: {error}", 1)
     except EngineLostError as error:
         fail(f"{error}; run the same command again to go on", 1)
-    except (OSError, ConnectionError) as error:
+    except OSError as error:
         fail(f"{type(error).__name__}: {error}; run the same command again to go on", 1)
-    except KeyboardInterrupt:
-        fail("interrupted; run the same command again to go on", 130)
+    except KeyboardInterrupt:  # said already
+        sys.exit(INTERRUPTED)
 
 
 def run(options: EvaluationOptions) -> Path:
@@ -94,14 +94,15 @@ def score_line(scores: BenchmarkScores, grader: RuleSet) -> str:
 
 
 def compare(options: EvaluationOptions) -> Path:
-    """B against A, on what both have: a line a benchmark, the document and its page."""
+    """B against A, on what both have, by the rules of B's headline or --grader: lines, the document and its page."""
     a, b = options.compare
     comparisons = compare_evaluations(a, b)
+    grader = options.grader if "grader" in options.model_fields_set else load_summary(b)["grader"]
     for one in comparisons:
-        print(comparison_line(one, options.grader))
+        print(comparison_line(one, grader))
     output = options.output if "output" in options.model_fields_set else b
     document = write_comparison(comparisons, a=a, b=b, output=output)
-    print(f"report: {write_comparison_report(a, b, output=output)}")
+    print(f"report: {write_comparison_report(a, b, output=output, grader=grader)}")
     return document
 
 

@@ -7,13 +7,13 @@ Completions and chat, streaming, n, logprobs, usage. Anything but this machine's
 which it takes from the environment variable METAMATH_RAY_SERVE_KEY. SIGTERM and Ctrl-C let the requests that run
 come to their end, for --drain-timeout-s, and refuse new ones; a second one ends at once.
 
-Exit codes: 0 interrupted after it served, 2 bad input, 1 the engine failed.
+Exit codes: 0 interrupted after it served, 2 bad input, 1 the engine failed, 130 interrupted before it served.
 """
 
 import logging
-import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import _python  # noqa: F401  # before all that a wrong Python lacks
@@ -31,23 +31,28 @@ from metamath_ray.evaluation import (
     resolve_adapter,
     resolve_model,
     run_application,
-    start_ray,
+    start_ray_for_serve,
 )
+from metamath_ray.interrupt import INTERRUPTED, end_on_signals
 from metamath_ray.options import fail, parse_options
+from metamath_ray.start_ray import starts_here
 
 NAME = "model"
 WATCH_S = 5.0
+GRACE_S = 60.0
+"""Seconds to take the engines down, once they have drained."""
 
 
 def main(argv: list[str]) -> None:
     """Run the job and end with its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_on_signals("error: interrupted")
     try:
         options = parse_options(ServeOptions, argv, prog="serve_model.py", description=__doc__ or "")
         model, adapter = resolve_model(options.model), resolve_adapter(options.adapter)
-        check_port(options.host, options.port)
-        start_ray()
+        if starts_here():  # else the port is the cluster's, where Serve may hold it already
+            check_port(options.host, options.port)
+        start_ray_for_serve()
         serve(options, place_engines(options, model=model, adapter=adapter))
     except (ValueError, ModuleNotFoundError) as error:
         fail(str(error), 2)
@@ -55,10 +60,11 @@ def main(argv: list[str]) -> None:
         fail(f"the engine did not start: {error}", 1)
     except EngineLostError as error:
         fail(str(error), 1)
-    except (OSError, ConnectionError) as error:
+    except OSError as error:
         fail(f"{type(error).__name__}: {error}", 1)
-    except KeyboardInterrupt:
-        print("ended")
+    except KeyboardInterrupt:  # said already
+        sys.exit(INTERRUPTED)
+    print("ended")
 
 
 def serve(options: ServeOptions, setup: EngineSetup) -> None:
@@ -66,15 +72,20 @@ def serve(options: ServeOptions, setup: EngineSetup) -> None:
     name = options.served_name or Path(setup.model).name
     endpoint = Endpoint(options.host, options.port, name, hash_key(options.api_key()))
     print(f"starting {options.replicas} x {setup.model} on {setup.device}", flush=True)
-    with run_application(
-        setup, replicas=options.replicas, name=NAME, endpoint=endpoint, drain_s=options.drain_timeout_s
+    key = f", key in {options.api_key_env}" if options.api_key() else ""
+    with (
+        run_application(
+            setup, replicas=options.replicas, name=NAME, endpoint=endpoint, drain_s=options.drain_timeout_s
+        ),
+        suppress(KeyboardInterrupt),
     ):
-        key = f", key in {options.api_key_env}" if options.api_key() else ""
+        end_on_signals(
+            f"ending within {options.drain_timeout_s:.0f} s", patience_s=options.drain_timeout_s + GRACE_S
+        )
         print(f"serving {name} at http://{options.host}:{options.port}/v1{key}", flush=True)
-        while True:
+        while (reason := failure_of(NAME)) is None:
             time.sleep(WATCH_S)
-            if (reason := failure_of(NAME)) is not None:
-                raise EngineLostError(f"the engine is lost: {reason}")
+        raise EngineLostError(f"the engine is lost: {reason}")
 
 
 if __name__ == "__main__":

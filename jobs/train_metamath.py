@@ -18,23 +18,23 @@ import _python  # noqa: F401  # before all that a wrong Python lacks
 
 from metamath_ray import training  # brings torch where train() is called, not before
 from metamath_ray.hub import check_push, push_folder
+from metamath_ray.interrupt import INTERRUPTED, end_on_signals
 from metamath_ray.options import fail, parse_options
 from metamath_ray.progress import show_duration
 from metamath_ray.reports import write_training_report
 from metamath_ray.start_ray import check_output, quiet_ray_data, start_ray
 
 RECENT_STEPS = 20
-INTERRUPTED = "error: interrupted; run the same command again to go on from the newest checkpoint"
 
 
 def main(argv: list[str]) -> None:
     """Run the job and end with its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    training.end_on_signals(INTERRUPTED)
+    end_on_signals("error: interrupted; run the same command again to go on from the newest checkpoint")
     try:
         run(argv)
     except KeyboardInterrupt:  # said already
-        sys.exit(training.INTERRUPTED)
+        sys.exit(INTERRUPTED)
 
 
 def run(argv: list[str]) -> None:
@@ -61,7 +61,6 @@ def run(argv: list[str]) -> None:
         fail(str(error), 2)
     try:
         start_ray(needs_dashboard=True, shows_worker_output=False)
-        training.end_on_signals(INTERRUPTED)  # a local Ray has taken SIGTERM
         quiet_ray_data()
         training.check_running_cluster(options)
         summary = run_with_progress(options)

@@ -9,7 +9,10 @@ from contextlib import suppress
 NOISE = b"has constructor arguments in the object store and max_restarts > 0"
 """Ray warns so of every pool of actors that Ray Data starts. The arguments meant are Ray Data's own (transform and
 context). It holds both, on the driver's node, for as long as the pool lives: an actor that is started again
-finds them, and without the driver's node there is no run to go on with."""
+finds them, and without the driver's node there is no run to go on with.
+
+Ray has no plainer way: Ray Data always hands both over by reference; `max_restarts=0` would lose the work of a
+killed actor; `RAY_BACKEND_LOG_LEVEL=fatal` would silence all errors of Ray's core, also why it ends a driver."""
 
 _END_S = 5.0
 

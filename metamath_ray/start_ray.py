@@ -3,7 +3,9 @@
 import logging
 import os
 import re
+import signal
 import socket
+import threading
 from pathlib import Path
 
 _REACH_TIMEOUT_S = 10.0
@@ -19,12 +21,13 @@ class ClusterError(ValueError):
 def start_ray(*, needs_dashboard: bool = False, shows_worker_output: bool = True) -> None:
     """Connect, or start a cluster on this machine.
 
-    A local cluster asks for a token and listens on loopback. `needs_dashboard`: Ray Train asks the dashboard's
-    State API whether its controller lives, and warns every second where there is none. Raises `ClusterError` where
-    RAY_ADDRESS names no cluster or one of other versions, and `OSError` where Ray does not start here.
+    A local cluster is a new one, whatever runs here already; it asks for a token and listens on loopback.
+    `needs_dashboard`: Ray Train asks the dashboard's State API whether its controller lives, and warns every second
+    where there is none. Raises `ClusterError` where RAY_ADDRESS names no cluster or one of other versions, and
+    `OSError` where Ray does not start here.
+    A handler of SIGTERM stays what it was: Ray puts its own, which ends the process, in its place.
     """
-    address = os.environ.get("RAY_ADDRESS", "")
-    is_local = address in ("", "local")
+    address, is_local = os.environ.get("RAY_ADDRESS", ""), starts_here()
     if not is_local:
         _check_address(address)
     os.environ.setdefault("RAY_AUTH_MODE", "token" if is_local else "disabled")
@@ -32,14 +35,27 @@ def start_ray(*, needs_dashboard: bool = False, shows_worker_output: bool = True
     os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # no colours in what workers print: it may go to a file
     import ray
 
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     local = {"include_dashboard": needs_dashboard, "dashboard_host": "127.0.0.1"} if is_local else {}
     try:
-        ray.init(log_to_driver=shows_worker_output, logging_level=logging.ERROR, **local)
+        ray.init(
+            "local" if is_local else None,  # without it Ray joins a cluster that it finds on this machine
+            log_to_driver=shows_worker_output,
+            logging_level=logging.ERROR,
+            **local,
+        )
     except (RuntimeError, ConnectionError, ray.exceptions.RayError) as error:
         ray.shutdown()
         if is_local:
             raise OSError(f"Ray did not start on this machine: {_one_line(error)}") from None
         raise ClusterError(_why_not(address, error)) from None
+    if callable(on_sigterm) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def starts_here() -> bool:
+    """Whether `start_ray` starts a cluster on this machine: RAY_ADDRESS names none."""
+    return os.environ.get("RAY_ADDRESS", "") in ("", "local")
 
 
 def quiet_ray_data() -> None:

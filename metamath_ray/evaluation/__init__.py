@@ -1,13 +1,12 @@
 """Evaluation: benchmarks, prompts, predictions that survive a kill, verdicts under two rule sets, scores."""
 
-from metamath_ray.evaluation._again import regrade_evaluation
 from metamath_ray.evaluation._application import (
     Application,
     Endpoint,
     failure_of,
     place_engines,
     run_application,
-    start_ray,
+    start_ray_for_serve,
 )
 from metamath_ray.evaluation._benchmarks import Benchmark, Kind, kind_of, load_benchmarks
 from metamath_ray.evaluation._clients import BadEndpointError, EngineLostError
@@ -20,7 +19,8 @@ from metamath_ray.evaluation._compare import (
     write_comparison,
 )
 from metamath_ray.evaluation._gate import hash_key
-from metamath_ray.evaluation._journal import FAILED, Completion, JournalDamagedError, JournalInUseError
+from metamath_ray.evaluation._grading import grade_predictions
+from metamath_ray.evaluation._journal import Completion, JournalDamagedError, JournalInUseError
 from metamath_ray.evaluation._keys import (
     GREEDY,
     Request,
@@ -38,18 +38,16 @@ from metamath_ray.evaluation._options import (
     ModelOptions,
 )
 from metamath_ray.evaluation._predictions import (
-    PREDICTIONS,
     BadPredictionsError,
     Prediction,
     PredictionStore,
     Verdict,
-    load_all_predictions,
     load_predictions,
     predictions_path,
     write_predictions,
 )
 from metamath_ray.evaluation._prompts import load_prompt
-from metamath_ray.evaluation._regrade import Regraded, count_verdicts, grade_predictions, regrade
+from metamath_ray.evaluation._regrade import Regraded, regrade, regrade_evaluation
 from metamath_ray.evaluation._replica import Answer, EngineStartError
 from metamath_ray.evaluation._run import Evaluation, EvaluationPlan, EvaluationStatus, plan_evaluation
 from metamath_ray.evaluation._samples import Estimate, SampleScores, score_samples, vote
@@ -65,18 +63,16 @@ from metamath_ray.evaluation._statistics import (
 )
 from metamath_ray.evaluation._summary import (
     Provenance,
-    grader_versions,
+    load_all_predictions,
     load_provenance,
     load_summary,
     write_summary,
 )
 
 __all__ = [
-    "FAILED",
     "GREEDY",
     "PAPER_MAX_NEW_TOKENS",
     "PAPER_STOP",
-    "PREDICTIONS",
     "Answer",
     "Application",
     "BadEndpointError",
@@ -118,12 +114,10 @@ __all__ = [
     "check_port",
     "compare_benchmark",
     "compare_evaluations",
-    "count_verdicts",
     "engine_arguments",
     "failure_of",
     "fingerprint_model",
     "grade_predictions",
-    "grader_versions",
     "hash_key",
     "is_loopback",
     "kind_of",
@@ -149,7 +143,7 @@ __all__ = [
     "score",
     "score_benchmark",
     "score_samples",
-    "start_ray",
+    "start_ray_for_serve",
     "vote",
     "wilson_interval",
     "write_comparison",

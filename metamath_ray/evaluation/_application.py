@@ -3,9 +3,7 @@
 import logging
 import os
 import re
-import signal
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,10 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from metamath_ray import start_ray as ray_start
 from metamath_ray.evaluation._options import ModelOptions
-from metamath_ray.evaluation._replica import NAMESPACE, EngineStartError, HttpReplica, Owner, Replica
+from metamath_ray.evaluation._replica import (
+    NAMESPACE,
+    EngineStartError,
+    HttpReplica,
+    Owner,
+    Replica,
+    one_line,
+)
 from metamath_ray.evaluation._setup import Device, EngineSetup
+from metamath_ray.start_ray import start_ray
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +33,13 @@ _HEALTH_TIMEOUT_S = 60.0  # a replica on a busy machine may be slow to say that 
 _ROOM = 4  # requests that a replica takes for each that its engine decodes: vLLM queues the rest
 _GRACE_S = 30.0  # the engine's own deadline comes first: it knows why
 _OTHERS_DRAIN_S = 120.0
+_CALM = {
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1",
+    "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "5000",
+    "REPORTER_UPDATE_INTERVAL_MS": "30000",
+    "RAY_enable_metrics_collection": "0",
+}
+"""A local Ray that shares its cores with an engine whose threads spin: idle, it takes half of what it would."""
 _REASON = re.compile(r"EngineStartError(?:\([^)]*\))?: ?(.+)")
 
 
@@ -45,19 +57,18 @@ class Endpoint:
 class Application:
     """A running application: Serve's handle, and what its first engine says of itself."""
 
-    name: str
     handle: Any
     engine: dict[str, Any]
 
 
-def start_ray() -> None:
+def start_ray_for_serve() -> None:
     """Ray, ready for Serve; nothing is started where Ray runs."""
     os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "120")  # 15 s is short on a busy machine
     if not _is_ray_initialized():
-        on_sigterm = signal.getsignal(signal.SIGTERM)
-        ray_start.start_ray(shows_worker_output=False)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own prints a stack and aborts
+        if os.environ.get("RAY_ADDRESS", "") in ("", "local"):
+            for name, value in _CALM.items():
+                os.environ.setdefault(name, value)
+        start_ray(shows_worker_output=False)
     from ray import serve  # noqa: F401  # sets its logger up, which is then made quiet
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
@@ -122,7 +133,7 @@ def run_application(
 
     _start_serve(endpoint)
     owner = f"owner-{uuid.uuid4().hex}"
-    actor = ray.remote(num_cpus=0)(Owner).options(name=owner, namespace=NAMESPACE).remote()
+    actor = ray.remote(Owner).options(name=owner, namespace=NAMESPACE, num_cpus=0, max_restarts=-1).remote()
     try:
         target = serve.RunTarget(
             _bind(setup, owner, replicas=replicas, endpoint=endpoint, drain_s=drain_s),
@@ -133,17 +144,21 @@ def run_application(
             _take_down(name, timeout_s=_OTHERS_DRAIN_S)
         (handle,) = serve.run_many([target], wait_for_applications_running=False)
         _wait_until_running(name, setup.options.start_timeout_s + _GRACE_S)
-        yield Application(name, handle, handle.describe.remote().result(timeout_s=_HEALTH_TIMEOUT_S))
+        yield Application(handle, _describe(handle))
     finally:
         _take_down(name, timeout_s=drain_s + _GRACE_S)
         ray.kill(actor)
 
 
 def failure_of(name: str) -> str | None:
-    """Why an application can no more answer; None while a replica of it runs or comes back."""
+    """Why an application can no more answer; None while a replica, or Serve's controller, runs or comes back."""
     from ray import serve
+    from ray.exceptions import RayError
 
-    status = serve.status().applications.get(name)
+    try:
+        status = serve.status().applications.get(name)
+    except RayError:  # the controller is being started again
+        return None
     if status is None:
         return "the application is gone"
     is_alive = any(deployment.replica_states.get("RUNNING") for deployment in status.deployments.values())
@@ -153,14 +168,22 @@ def failure_of(name: str) -> str | None:
 def _take_down(name: str, *, timeout_s: float) -> None:
     """Return when the application is gone. Serve's own waiting ends with an error after 60 s, whatever the drain."""
     from ray import serve
+    from ray.exceptions import RayError
+    from ray.serve.exceptions import RayServeException
 
-    serve.delete(name, _blocking=False)
     deadline = time.monotonic() + timeout_s
-    while name in serve.status().applications:
-        if time.monotonic() > deadline:
-            logger.warning("application %s was still there %.0f s after it was to end", name, timeout_s)
-            return
-        time.sleep(_POLL_S)
+    try:
+        serve.delete(name, _blocking=False)
+        while name in serve.status().applications:
+            if time.monotonic() > deadline:
+                logger.warning("application %s was still there %.0f s after it was to end", name, timeout_s)
+                return
+            time.sleep(_POLL_S)
+    except (
+        RayError,
+        RayServeException,
+    ) as error:  # Serve is gone, or all of Ray: why we end is told elsewhere
+        logger.warning("application %s could not be taken down: %s", name, one_line(error))
 
 
 def _start_serve(endpoint: Endpoint | None) -> None:
@@ -225,6 +248,18 @@ def _wait_until_running(name: str, timeout_s: float) -> None:
         if time.monotonic() > deadline:
             raise EngineStartError(f"no engine was ready after {timeout_s:.0f} s: {_reason(status)}")
         time.sleep(_POLL_S)
+
+
+def _describe(handle: Any) -> dict[str, Any]:
+    """What an engine says of itself; `EngineStartError` where the first one to be ready has died since."""
+    from ray.exceptions import RayError
+    from ray.serve.exceptions import RayServeException
+
+    try:
+        engine: dict[str, Any] = handle.describe.remote().result(timeout_s=_HEALTH_TIMEOUT_S)
+    except (RayError, RayServeException, TimeoutError) as error:
+        raise EngineStartError(f"it was ready, and then gave no answer: {one_line(error)}") from None
+    return engine
 
 
 def _reason(status: Any) -> str:

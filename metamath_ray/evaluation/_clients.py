@@ -9,7 +9,7 @@ from metamath_ray.evaluation._application import failure_of
 from metamath_ray.evaluation._journal import FAILED
 from metamath_ray.evaluation._keys import Request, Sampling
 from metamath_ray.evaluation._options import EndpointOptions
-from metamath_ray.evaluation._replica import Answer, EngineFaultError
+from metamath_ray.evaluation._replica import Answer, EngineFaultError, one_line
 
 _STOP_STRINGS_OF_OPENAI = 4
 _WATCH_S = 10.0
@@ -86,27 +86,21 @@ class HandleClient:
         except DeploymentUnavailableError as error:
             if (reason := failure_of(self._name)) is not None:
                 raise EngineLostError(reason) from None
-            raise AttemptFailedError(str(error)) from None
+            raise AttemptFailedError(one_line(error)) from None
         except (EngineFaultError, RayServeException) as error:
-            raise AttemptFailedError(_first_line(error)) from None
+            raise AttemptFailedError(one_line(error)) from None
         except RayError as error:  # a dead replica; but a bug in our own code is no such thing
             if isinstance(error, RayTaskError):
                 raise
-            raise AttemptFailedError(_first_line(error)) from None
+            raise AttemptFailedError(one_line(error)) from None
         return answer
 
 
 async def _wait_until_lost(name: str) -> str:
     """Why the application can no more answer, once that is so."""
-    from ray.exceptions import RayError
-
-    while True:
+    while (reason := await asyncio.to_thread(failure_of, name)) is None:
         await asyncio.sleep(_WATCH_S)
-        try:
-            if (reason := await asyncio.to_thread(failure_of, name)) is not None:
-                return reason
-        except RayError:  # Serve's controller is being started again
-            continue
+    return reason
 
 
 class EndpointClient:
@@ -249,7 +243,3 @@ def _message(body: Any) -> str:
     error = body.get("error", body) if isinstance(body, dict) else body
     message = (error.get("message") or error) if isinstance(error, dict) else error
     return " ".join(str(message).split())[:300]
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from metamath_ray.answers import RuleSet
 from metamath_ray.evaluation._keys import GREEDY
-from metamath_ray.evaluation._predictions import Prediction, Verdict, load_all_predictions
+from metamath_ray.evaluation._predictions import Prediction, Verdict
 from metamath_ray.evaluation._statistics import Interval, mcnemar_exact, paired_difference_interval
-from metamath_ray.evaluation._summary import write_json
+from metamath_ray.evaluation._summary import load_all_predictions, write_json
 
 COMPARISON = "comparison.json"
 
@@ -57,7 +57,7 @@ class BenchmarkComparison:
 def compare_evaluations(a: Path, b: Path) -> tuple[BenchmarkComparison, ...]:
     """B against A on each benchmark that both have, in order of names.
 
-    Raises `BadPredictionsError` for a folder without predictions, `ValueError` where they share no problem,
+    Raises `ValueError` for a folder without a finished evaluation, and where they share no problem,
     or a problem of one id is another in each.
     """
     of_a, of_b = load_all_predictions(a), load_all_predictions(b)

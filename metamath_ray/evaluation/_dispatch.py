@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from metamath_ray.evaluation._clients import AttemptFailedError, Client, EngineLostError
 from metamath_ray.evaluation._journal import FAILED, Completion
@@ -15,11 +14,12 @@ from metamath_ray.evaluation._replica import Answer
 
 logger = logging.getLogger(__name__)
 
-Keep = Callable[[Sequence[tuple[Request, Completion]]], None]
-"""What takes completions as they arrive."""
+Keep = Callable[[Request, Completion], None]
+"""What takes completions as they arrive; it is waited for, so it must be quick."""
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
+_REFUSALS_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,49 +63,24 @@ async def dispatch(
 ) -> None:
     """Ask for every completion in the order given; returns when all are kept.
 
-    `keep` is called in a thread, one call at a time, with what has arrived since the last. Raises `EngineLostError`
-    and `BadEndpointError`; all that had arrived is kept then.
+    `keep` is called for each at once: what has arrived is kept, whatever ends the run. Raises `EngineLostError` and
+    `BadEndpointError`, and what `keep` raises.
     """
-    arrived: asyncio.Queue[tuple[Request, Completion] | None] = asyncio.Queue()
     queue = iter(requests)
-    keeper = asyncio.create_task(_keep_arrived(arrived, keep))
     askers = [
-        asyncio.create_task(_ask_on(queue, client, patience, arrived, traffic))
+        asyncio.create_task(_ask_on(queue, client, patience, keep, traffic))
         for _ in range(min(max_in_flight, len(requests)))
     ]
-    all_asked = asyncio.gather(*askers)
     try:
-        either: list[asyncio.Future[Any]] = [all_asked, keeper]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if all_asked.done():
-            all_asked.result()
+        await asyncio.gather(*askers)
     finally:
         for task in askers:
             task.cancel()
-        await asyncio.gather(all_asked, *askers, return_exceptions=True)
-        arrived.put_nowait(None)
-        await keeper
-
-
-async def _keep_arrived(arrived: "asyncio.Queue[tuple[Request, Completion] | None]", keep: Keep) -> None:
-    """Hand over what has arrived, all of it at once, until a None says that nothing more will."""
-    while True:
-        items = [await arrived.get()]
-        while not arrived.empty():
-            items.append(arrived.get_nowait())
-        batch = [item for item in items if item is not None]
-        if batch:
-            await asyncio.to_thread(keep, batch)
-        if len(batch) < len(items):
-            return
+        await asyncio.gather(*askers, return_exceptions=True)
 
 
 async def _ask_on(
-    queue: Iterator[Request],
-    client: Client,
-    patience: Patience,
-    arrived: "asyncio.Queue[tuple[Request, Completion] | None]",
-    traffic: Traffic,
+    queue: Iterator[Request], client: Client, patience: Patience, keep: Keep, traffic: Traffic
 ) -> None:
     for request in queue:  # shared by all askers
         traffic.in_flight += 1
@@ -113,13 +88,13 @@ async def _ask_on(
             completion = await _complete(request, client, patience, traffic)
         finally:
             traffic.in_flight -= 1
+        keep(request, completion)
         traffic.answered += 1
         traffic.completion_tokens += completion.completion_tokens
-        arrived.put_nowait((request, completion))
 
 
 async def _complete(request: Request, client: Client, patience: Patience, traffic: Traffic) -> Completion:
-    failing_since = None
+    failing_since: float | None = None
     pause_s = _FIRST_PAUSE_S
     while True:
         started = time.monotonic()
@@ -131,7 +106,9 @@ async def _complete(request: Request, client: Client, patience: Patience, traffi
             reason = str(error) or f"no answer within {patience.request_timeout_s or 0:.0f} s"
             retry_after_s = error.retry_after_s if isinstance(error, AttemptFailedError) else 0.0
         traffic.retries += 1
-        failing_since = failing_since or started
+        failing_since = (
+            failing_since or time.monotonic()
+        )  # not since it was sent: the attempt may have been long
         if time.monotonic() - failing_since > patience.deadline_s:
             raise EngineLostError(
                 f"{request.problem.id} had no completion for {patience.deadline_s:.0f} s; the last failure: {reason}"
@@ -144,7 +121,9 @@ async def _complete(request: Request, client: Client, patience: Patience, traffi
 def _completion(request: Request, answer: Answer, seconds: float, traffic: Traffic) -> Completion:
     if answer.finish_reason == FAILED:
         traffic.refused += 1
-        logger.warning("%s was refused: %s", request.problem.id, answer.refusal)
+        if traffic.refused <= _REFUSALS_SHOWN:
+            more = "; others are counted as failed" if traffic.refused == _REFUSALS_SHOWN else ""
+            logger.warning("%s was refused: %s%s", request.problem.id, answer.refusal, more)
     return Completion(
         key=request.key,
         problem_id=request.problem.id,

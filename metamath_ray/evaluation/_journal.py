@@ -28,7 +28,7 @@ class JournalDamagedError(ValueError):
 
 
 class JournalInUseError(ValueError):
-    """Another evaluation writes to the same output folder."""
+    """Another process writes to the same journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Journal:
         try:
             while view:
                 view = view[os.write(self._fd, view) :]
-        except OSError:
+        except BaseException:  # a full disk, an interrupt
             os.ftruncate(self._fd, end)  # no half a line before the next one
             raise
         if time.monotonic() - self._synced_at >= _SYNC_EVERY_S:

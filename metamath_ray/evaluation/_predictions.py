@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from metamath_ray.answers import AnswerVerdict, DecidedBy, RuleSet
 from metamath_ray.evaluation._benchmarks import Kind, kind_of
-from metamath_ray.evaluation._journal import JOURNAL_SUFFIX, Completion, Journal
+from metamath_ray.evaluation._journal import FAILED, JOURNAL_SUFFIX, Completion, Journal
 from metamath_ray.evaluation._keys import Request
 from metamath_ray.problems import Style
 
@@ -69,8 +69,8 @@ class PredictionStore:
     """The completions of one benchmark: those found from an earlier run, and those added now.
 
     `requests` is all that is wanted, in order. A completion under another key (another prompt, sampling
-    or model) stays in the journal and out of everything else. Use as a context manager. Raises as
-    `Journal` does.
+    or model) stays in the journal and out of everything else; so does an earlier run's refusal, as what was in the
+    way may be mended. Use as a context manager. Raises as `Journal` does.
     """
 
     def __init__(self, output: Path, benchmark: str, *, requests: Sequence[Request]) -> None:
@@ -79,7 +79,7 @@ class PredictionStore:
         self._journal = Journal(output / PREDICTIONS / f"{benchmark}{JOURNAL_SUFFIX}")
         self._completions: dict[str, Completion] = {}
         for completion in self._journal.found:
-            if completion.key in self._wanted:
+            if completion.key in self._wanted and completion.finish_reason != FAILED:
                 self._completions.setdefault(completion.key, completion)
         self.num_reused = len(self._completions)
 
@@ -185,16 +185,6 @@ def load_predictions(path: Path) -> tuple[Prediction, ...]:
     if absent:
         raise BadPredictionsError(f"{path} has no column {absent[0]!r}; a finished evaluation writes it")
     return tuple(_rows_of(table.select(_PREDICTION_SCHEMA.names)))
-
-
-def load_all_predictions(output: Path) -> dict[str, tuple[Prediction, ...]]:
-    """The predictions of each benchmark of a finished evaluation, by its name, in order of names."""
-    paths = sorted((output / PREDICTIONS).glob("[!.]*.parquet"))
-    if not paths:
-        raise BadPredictionsError(
-            f"{output / PREDICTIONS} holds no *.parquet; a finished evaluation writes it"
-        )
-    return {path.stem: load_predictions(path) for path in paths}
 
 
 def _rows_of(table: pa.Table) -> Iterator[Prediction]:

@@ -1,73 +1,70 @@
-"""Verdicts under both rule sets, given to new predictions and to saved ones again, without a model."""
+"""A finished evaluation scored again: verdicts, tables and summary anew from the saved completions, no model."""
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from metamath_ray.answers import AnswerVerdict, Graded, RuleSet, SymbolicPool, grade_many
-from metamath_ray.evaluation._journal import FAILED
-from metamath_ray.evaluation._predictions import (
-    Prediction,
-    Verdict,
+from metamath_ray.answers import RuleSet, SymbolicPool
+from metamath_ray.evaluation._grading import grade_predictions
+from metamath_ray.evaluation._predictions import Prediction, predictions_path, write_predictions
+from metamath_ray.evaluation._scores import score_benchmark
+from metamath_ray.evaluation._summary import (
     load_all_predictions,
-    predictions_path,
-    write_predictions,
+    load_provenance,
+    load_summary,
+    write_summary,
 )
-from metamath_ray.problems import Style
+from metamath_ray.run_folder import CONFIG_FILE, load_config, open_run_folder
 
 RULE_SETS: tuple[RuleSet, ...] = ("fixed", "paper")
-
-VerdictCounts = dict[Verdict, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Regraded:
-    """One benchmark scored again: its predictions, and how often each verdict occurred before and now."""
+    """One benchmark scored again: its predictions, and how many have another verdict than before."""
 
     predictions: tuple[Prediction, ...]
-    before: dict[RuleSet, VerdictCounts]
-    after: dict[RuleSet, VerdictCounts]
     num_changed: dict[RuleSet, int]
 
 
-def grade_predictions(
-    predictions: Sequence[Prediction], *, pool: SymbolicPool | None = None
-) -> tuple[Prediction, ...]:
-    """The same predictions with answers and verdicts under both rule sets; what they had is not looked at.
+def regrade_evaluation(output: Path, *, grader: RuleSet | None = None) -> tuple[Path, dict[str, Regraded]]:
+    """Grade what an evaluation saved by today's rules and write its summary again; gives path and changes.
 
-    Answers that no string and no number settles block for the pool's time limit at most.
+    `grader` None keeps the rules of the headline. Raises `ValueError` where the folder is no finished evaluation, or
+    is in use.
     """
-    graded = list(predictions)
-    styles: tuple[Style, ...] = ("gsm", "math")
-    for style in styles:
-        places = [place for place, prediction in enumerate(predictions) if prediction.style == style]
-        pairs = [(predictions[place].completion, predictions[place].expected) for place in places]
-        fixed = grade_many(pairs, source=style, rules="fixed", pool=pool)
-        paper = grade_many(pairs, source=style, rules="paper")
-        for place, one, other in zip(places, fixed, paper, strict=True):
-            graded[place] = _with_verdicts(predictions[place], one, other)
-    return tuple(graded)
+    config = output / CONFIG_FILE
+    if not config.is_file():
+        raise ValueError(f"{config} is missing: {output} is no folder of an evaluation")
+    with open_run_folder(
+        output, load_config(config), identity=lambda same: same, option="--output"
+    ) as folder:
+        before = load_summary(folder)
+        regraded = regrade(folder)
+        summary = write_summary(
+            folder,
+            [score_benchmark(name, one.predictions) for name, one in regraded.items()],
+            grader=grader or before["grader"],
+            provenance=load_provenance(folder),
+            seconds=before["seconds"],
+            num_reused=before["completions_reused"],
+            timings=before.get("timings"),
+        )
+    return summary, regraded
 
 
-def regrade(output: Path, *, pool: SymbolicPool | None = None) -> dict[str, Regraded]:
+def regrade(output: Path) -> dict[str, Regraded]:
     """Score the saved predictions of every benchmark again, write those tables that change, tell what changed.
 
-    Raises `BadPredictionsError` where there are none.
+    Raises as `load_all_predictions` does.
     """
-    return {
-        name: _regrade_one(predictions_path(output, name), saved, pool)
-        for name, saved in load_all_predictions(output).items()
-    }
+    with SymbolicPool() as pool:
+        return {
+            name: _regrade_one(predictions_path(output, name), saved, pool)
+            for name, saved in load_all_predictions(output).items()
+        }
 
 
-def count_verdicts(predictions: Sequence[Prediction], rules: RuleSet) -> VerdictCounts:
-    """How often each verdict occurs, in order of their names; those that don't occur are left out."""
-    counts = Counter(prediction.verdict(rules) for prediction in predictions)
-    return {verdict: counts[verdict] for verdict in sorted(counts)}
-
-
-def _regrade_one(path: Path, saved: tuple[Prediction, ...], pool: SymbolicPool | None) -> Regraded:
+def _regrade_one(path: Path, saved: tuple[Prediction, ...], pool: SymbolicPool) -> Regraded:
     now = grade_predictions(saved, pool=pool)
     if now != saved:
         write_predictions(path, now, num_expected=len(saved))
@@ -75,23 +72,4 @@ def _regrade_one(path: Path, saved: tuple[Prediction, ...], pool: SymbolicPool |
         rules: sum(old.verdict(rules) != new.verdict(rules) for old, new in zip(saved, now, strict=True))
         for rules in RULE_SETS
     }
-    before = {rules: count_verdicts(saved, rules) for rules in RULE_SETS}
-    return Regraded(now, before, {rules: count_verdicts(now, rules) for rules in RULE_SETS}, changed)
-
-
-def _with_verdicts(prediction: Prediction, fixed: Graded, paper: Graded) -> Prediction:
-    return replace(
-        prediction,
-        extracted_fixed=fixed.extracted,
-        verdict_fixed=_verdict(fixed.verdict, prediction.finish_reason),
-        decided_by_fixed=fixed.decided_by,
-        extracted_paper=paper.extracted,
-        verdict_paper=_verdict(paper.verdict, prediction.finish_reason),
-    )
-
-
-def _verdict(verdict: AnswerVerdict, finish_reason: str) -> Verdict:
-    """An answer that stands before the cut counts; where none does, the cut is the reason."""
-    if finish_reason == FAILED:
-        return "failed"
-    return "truncated" if verdict == "no_answer" and finish_reason == "length" else verdict
+    return Regraded(now, changed)

@@ -62,7 +62,7 @@ class Replica:
             self._vllm = _vllm
             self._engine = _vllm.start_engine(setup)
         except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-            raise EngineStartError(log.root_cause() or _one_line(error)) from error
+            raise EngineStartError(log.root_cause() or one_line(error)) from error
 
     async def generate(self, prompt: str, sampling: Sampling) -> Answer:
         """Complete a prompt. Each call is a request of its own to the engine; `EngineFaultError`: ask again."""
@@ -70,9 +70,9 @@ class Replica:
         try:
             outputs = [one async for one in self._engine.generate(prompt, params, uuid.uuid4().hex)]
         except self._vllm.FAULTS as error:
-            raise EngineFaultError(f"the engine failed: {_one_line(error.__cause__ or error)}") from None
+            raise EngineFaultError(f"the engine failed: {one_line(error.__cause__ or error)}") from None
         except self._vllm.REFUSALS as error:
-            return Answer("", FAILED, 0, 0, _one_line(error))
+            return Answer("", FAILED, 0, 0, one_line(error))
         choice = outputs[-1].outputs[0] if outputs else None
         if choice is None or choice.finish_reason not in ("stop", "length"):
             raise EngineFaultError("the engine gave the request up")
@@ -150,6 +150,8 @@ _reapers: list[subprocess.Popen[bytes]] = []
 """Held so that no garbage collection closes a reaper's pipe."""
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line; of one that a replica raised its own words, not Ray's stack around them."""
+    error = getattr(error, "cause", None) or error
     text = " ".join(str(error).split()) or type(error).__name__
     return text[:600]

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from metamath_ray.evaluation._application import place_engines, run_application, start_ray
+from metamath_ray.evaluation._application import place_engines, run_application, start_ray_for_serve
 from metamath_ray.evaluation._benchmarks import Benchmark, load_benchmarks
 from metamath_ray.evaluation._clients import Client, EndpointClient, HandleClient
 from metamath_ray.evaluation._dispatch import Keep, Patience, Traffic, dispatch, order_requests
@@ -27,7 +27,7 @@ from metamath_ray.evaluation._predictions import (
 from metamath_ray.evaluation._prompts import load_prompt
 from metamath_ray.evaluation._scores import BenchmarkScores, score_benchmark
 from metamath_ray.evaluation._setup import resolve_adapter, resolve_model
-from metamath_ray.evaluation._summary import Provenance, write_json, write_summary
+from metamath_ray.evaluation._summary import SUMMARY, Provenance, write_json, write_summary
 from metamath_ray.run_folder import Config, open_run_folder
 
 ENGINE_FILE = "engine.json"
@@ -127,6 +127,7 @@ class Evaluation:
             self._ask_missing(folder, stores, grading)
             self._phase = "grading"
             grading.finish()
+            (folder / SUMMARY).unlink(missing_ok=True)  # until all tables are of this run
             self.scores = self._write_tables(folder, stores, grading)
             return write_summary(
                 folder,
@@ -151,8 +152,8 @@ class Evaluation:
             retries=self._traffic.retries,
             completion_tokens=self._traffic.completion_tokens,
             asking_s=time.monotonic() - since if since else 0.0,
-            graded=grading.graded.total() if grading else 0,
-            correct=grading.correct.total() if grading else 0,
+            graded=grading.graded if grading else 0,
+            correct=grading.correct if grading else 0,
         )
 
     def _ask_missing(self, folder: Path, stores: Mapping[str, PredictionStore], grading: Grading) -> None:
@@ -160,12 +161,11 @@ class Evaluation:
         if not missing:
             return
 
-        def keep(arrived: Sequence[tuple[Request, Completion]]) -> None:
+        def keep(request: Request, completion: Completion) -> None:
             started = time.perf_counter()
-            for name, store in stores.items():
-                store.add(completion for request, completion in arrived if request.benchmark == name)
+            stores[request.benchmark].add([completion])
             self._timings["writing"] = self._timings.get("writing", 0.0) + time.perf_counter() - started
-            grading.submit([ungraded_prediction(request, completion) for request, completion in arrived])
+            grading.submit([ungraded_prediction(request, completion)])
 
         started = time.monotonic()
         with self._client(folder) as client:
@@ -200,7 +200,7 @@ class Evaluation:
             write_json(folder / ENGINE_FILE, server)
             yield _endpoint_client(options, self._plan.model)
             return
-        start_ray()
+        start_ray_for_serve()
         setup = place_engines(options, model=self._plan.model, adapter=self._plan.adapter)
         name = f"evaluation-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
         with run_application(setup, replicas=options.replicas, name=name) as application:
@@ -254,7 +254,10 @@ def _way_of_asking(options: EvaluationOptions) -> dict[str, str]:
     if options.base_url:
         return {"engine": "server", "api": options.endpoint.api}
     mode = "exact" if options.exact else "batch-invariant" if options.batch_invariant else "batched"
-    return {"mode": mode, "dtype_asked": "float32" if options.exact else options.engine.dtype}
+    way = {"mode": mode, "dtype_asked": "float32" if options.exact else options.engine.dtype}
+    if options.engine.max_model_len is not None:  # completions are cut there, and longer prompts refused
+        way["max_model_len_asked"] = str(options.engine.max_model_len)
+    return way
 
 
 def _open_output(options: EvaluationOptions) -> AbstractContextManager[Path]:
@@ -271,4 +274,5 @@ def _open_output(options: EvaluationOptions) -> AbstractContextManager[Path]:
 def _identity(config: Config) -> Config:
     """The part of a configuration that two runs of one folder share: with another, no saved completion counts."""
     deciding = {name: config.get(name) for name in _DECIDING}
-    return deciding | {"own engine": not config.get("base_url"), "dtype": config["engine"]["dtype"]}
+    engine = {name: config["engine"][name] for name in ("dtype", "max_model_len")}
+    return deciding | {"own engine": not config.get("base_url"), "engine": engine}

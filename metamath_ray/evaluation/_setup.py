@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metamath_ray.evaluation._options import EngineOptions
+from metamath_ray.start_ray import starts_here
 
 Device = Literal["cpu", "gpu"]
 
@@ -159,7 +160,7 @@ def _check_model_folder(folder: Path) -> None:
 
 def _check_engine_package() -> None:
     """Engines of a cluster have Pythons of their own; those of this machine run in this one."""
-    if os.environ.get("RAY_ADDRESS", "local") in ("", "local") and find_spec("vllm") is None:
+    if starts_here() and find_spec("vllm") is None:
         raise ModuleNotFoundError(
             "vllm is not installed; pip install 'metamath-ray[cpu]' (or [gpu]), or give base_url"
         )

@@ -1,7 +1,6 @@
 """`summary.json` of an evaluation: scores, and which versions of model, engine and graders they are of."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -10,10 +9,13 @@ from typing import Any
 
 import metamath_ray
 from metamath_ray.answers import RuleSet
+from metamath_ray.evaluation._predictions import Prediction, load_predictions, predictions_path
 from metamath_ray.evaluation._scores import BenchmarkScores
+from metamath_ray.run_folder import write_whole
 
 SUMMARY = "summary.json"
 
+_NEEDED = {"model", "engine", "grader", "benchmarks", "seconds", "completions_reused"}
 _GRADER_PACKAGES = ("math-verify", "latex2sympy2_extended", "sympy")
 
 
@@ -67,7 +69,7 @@ def load_summary(output: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is missing; a finished evaluation writes it") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} can't be read: {error}") from None
-    if not isinstance(document, dict) or not {"model", "engine", "grader"} <= document.keys():
+    if not isinstance(document, dict) or not document.keys() >= _NEEDED:
         raise ValueError(f"{path} is no summary of an evaluation")
     return document
 
@@ -78,6 +80,16 @@ def load_provenance(output: Path) -> Provenance:
     return Provenance(document["model"], document["engine"])
 
 
+def load_all_predictions(output: Path) -> dict[str, tuple[Prediction, ...]]:
+    """The predictions of each benchmark of a finished evaluation, by its name, in order of names.
+
+    Those that its summary names: the folder may hold older tables, of another model in the same place. Raises
+    `ValueError` where summary or tables are missing or can't be read.
+    """
+    names = sorted(load_summary(output)["benchmarks"])
+    return {name: load_predictions(predictions_path(output, name)) for name in names}
+
+
 def grader_versions() -> dict[str, str]:
     """The versions of everything that decides a verdict."""
     return {"metamath_ray": metamath_ray.__version__} | {name: version(name) for name in _GRADER_PACKAGES}
@@ -86,12 +98,7 @@ def grader_versions() -> dict[str, str]:
 def write_json(path: Path, document: Mapping[str, Any]) -> Path:
     """Write a JSON file whole or not at all, in the order of the document."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return partial.replace(path)
+    return write_whole(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _benchmark(scores: BenchmarkScores, grader: RuleSet) -> dict[str, Any]:

@@ -1,9 +1,13 @@
+import os
+import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ray
 
-from metamath_ray.start_ray import ClusterError, _check_address, _why_not, check_output
+from metamath_ray.start_ray import ClusterError, _check_address, _why_not, check_output, start_ray
 
 
 @pytest.mark.parametrize(
@@ -31,6 +35,20 @@ def test_an_address_that_listens_is_taken(form: str) -> None:
         _check_address(form.format(f"127.0.0.1:{head.getsockname()[1]}"))
 
 
+def test_a_cluster_that_happens_to_run_here_is_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    addresses = []
+    monkeypatch.setattr(ray, "init", lambda address, **_: addresses.append(address))
+    for name in ("RAY_AUTH_MODE", "RAY_worker_niceness", "RAY_COLOR_PREFIX"):
+        monkeypatch.setenv(name, "0")  # what it sets is taken back
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    start_ray()
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    start_ray()
+    assert addresses == ["local", None]
+
+
 def test_other_versions_are_named_on_both_sides() -> None:
     ray_says = RuntimeError(
         "Version mismatch: The cluster was started with:\n    Ray: 2.53.1\n    Python: 3.12.1\n"
@@ -40,6 +58,24 @@ def test_other_versions_are_named_on_both_sides() -> None:
         "the Ray cluster at head:6379 runs Ray 2.53.1 on Python 3.12.1, this is Ray 2.60.0 on Python 3.11.2; "
         "both must be the same on all machines"
     )
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_DFL, lambda number, frame: None], ids=["default", "own"])
+def test_a_jobs_handler_of_sigterm_outlives_the_start_of_ray(
+    monkeypatch: pytest.MonkeyPatch, handler: Any
+) -> None:
+    def rays(number: int, frame: Any) -> None: ...
+
+    for name in ("RAY_AUTH_MODE", "RAY_worker_niceness", "RAY_COLOR_PREFIX"):
+        monkeypatch.setenv(name, os.environ.get(name, "0"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", lambda *_, **__: signal.signal(signal.SIGTERM, rays))
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        start_ray()
+        assert signal.getsignal(signal.SIGTERM) == (handler if handler is not signal.SIG_DFL else rays)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_relative_output_of_a_submitted_job_is_refused(

@@ -79,13 +79,13 @@ def offline(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def run_offline(args: argparse.Namespace) -> None:
     """All prompts in one call of `LLM.generate`."""
-    from metamath_ray.evaluation._application import place_engines, start_ray
+    from metamath_ray.evaluation._application import place_engines, start_ray_for_serve
     from metamath_ray.evaluation._dispatch import order_requests
     from metamath_ray.evaluation._setup import allowed_cores, engine_variables
 
     options = parse_options(EvaluationOptions, options_of(args), prog="bench", description="")
     plan = plan_evaluation(options)
-    start_ray()
+    start_ray_for_serve()
     setup = place_engines(options, model=plan.model, adapter="")
     import ray
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,13 +22,21 @@ EVALUATE = [sys.executable, str(ROOT / "jobs" / "evaluate_metamath.py")]
 SERVE = [sys.executable, str(ROOT / "jobs" / "serve_model.py")]
 ENGINE = ["--engine.device", "cpu", "--engine.max-num-seqs", "4", "--engine.cpu-kv-cache-gb", "0.2"]
 NUM = 40
+MARK = "METAMATH_RAY_TEST_RUN"
+OURS = {MARK: uuid.uuid4().hex}
+"""In the environment of every process that these tests start: another's engine may run on this machine."""
 
 
 def run_job(
     job: list[str], *args: str, timeout_s: float = 240, **env: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*job, *args], capture_output=True, text=True, timeout=timeout_s, env=os.environ | env, cwd=ROOT
+        [*job, *args],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env=os.environ | OURS | env,
+        cwd=ROOT,
     )
 
 
@@ -35,7 +44,7 @@ def run_job(
 def running(command: list[str], log: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
     """The job while the block runs; both its outputs in `log`; killed at the end."""
     with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, cwd=ROOT, env=os.environ | env)
+        process = subprocess.Popen(command, stdout=file, stderr=file, cwd=ROOT, env=os.environ | OURS | env)
         try:
             yield process
         finally:
@@ -62,11 +71,13 @@ def wait_for(condition: Callable[[], Any], timeout_s: float, what: str) -> Any:
 
 
 def engine_processes() -> dict[str, psutil.Process]:
-    """The live processes of an engine by name: core, worker and the replica that started them."""
+    """The live processes of our engine by name: core, worker and the replica that started them."""
     found: dict[str, psutil.Process] = {}
     for process in psutil.process_iter():
         try:
-            if MARKER in process.environ() and process.status() != psutil.STATUS_ZOMBIE:
+            environ = process.environ()
+            is_ours = MARKER in environ and environ.get(MARK) == OURS[MARK]
+            if is_ours and process.status() != psutil.STATUS_ZOMBIE:
                 words = " ".join([process.name(), *process.cmdline()])
                 found["core" if "EngineCore" in words else "worker" if "Worker" in words else "other"] = (
                     process
@@ -78,7 +89,7 @@ def engine_processes() -> dict[str, psutil.Process]:
     return found
 
 
-def assert_nothing_is_left(timeout_s: float = 40) -> None:
+def assert_nothing_is_left(timeout_s: float = 120) -> None:
     wait_for(lambda: not engine_processes(), timeout_s, "the end of the engine's processes")
 
 

@@ -1,17 +1,20 @@
 """The evaluation job against a server over real HTTP: killed, finished, scored again, compared."""
 
 import json
+import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 
 from metamath_ray.problems import load_bundled
 
-from .conftest import EVALUATE, NUM, ROOT, completions_of, run_job, summary_of, wait_for
+from .conftest import EVALUATE, NUM, ROOT, completions_of, run_job, running, summary_of, wait_for
+
+pytestmark = pytest.mark.slow
 
 
 def double_args(double: Any, output: Path, *, benchmark: str = "bundled") -> list[str]:
@@ -30,7 +33,7 @@ def test_a_killed_run_goes_on_and_sends_nothing_twice(
     wait_for(lambda: len(completions_of(output)) >= 8, 60, "some completions")
     killed.kill()
     killed.wait()
-    time.sleep(0.5)
+    wait_for(lambda: not double.stats()["in_flight"], 60, "the end of what was under way")
     saved, sent = len(completions_of(output)), double.stats()["samples"]
     done = run_job(EVALUATE, *double_args(double, output))
     assert done.returncode == 0, done.stderr
@@ -39,6 +42,24 @@ def test_a_killed_run_goes_on_and_sends_nothing_twice(
     table = pq.read_table(output / "predictions" / "bundled.parquet")
     assert len(set(table.column("problem_id").to_pylist())) == table.num_rows == NUM
     assert done.stdout.splitlines()[-1] == str(output / "summary.json")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_an_interrupted_run_says_so_in_one_line_and_keeps_what_came(
+    teacher_double: Callable[..., Any], tmp_path: Path, number: signal.Signals
+) -> None:
+    double, output, log = teacher_double(latency_s=[0.2, 0.2]), tmp_path / "run", tmp_path / "log"
+    args = double_args(double, output)
+    with running([*EVALUATE, *args], log) as job:
+        wait_for(lambda: len(completions_of(output)) >= 8, 120, "some completions")
+        job.send_signal(number)
+        assert job.wait(60) == 130, log.read_text()
+    line = "error: interrupted; run the same command again to go on"
+    assert [one for one in log.read_text().splitlines() if "completions" not in one] == [line]
+    saved = len(completions_of(output))
+    assert saved < NUM
+    assert run_job(EVALUATE, *args).returncode == 0
+    assert summary_of(output)["completions_reused"] == saved
 
 
 def test_a_finished_run_is_scored_and_compared_without_a_server(

@@ -1,7 +1,7 @@
 """Every request is asked until it is answered, each kept once, in the order of the longest."""
 
 import asyncio
-import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -59,12 +59,15 @@ def run(
     arrived: list[Completion] = [] if kept is None else kept
     traffic = Traffic()
 
-    def keep(batch: Sequence[tuple[Request, Completion]]) -> None:
-        assert threading.current_thread() is not threading.main_thread()
-        arrived.extend(completion for _, completion in batch)
-
     asyncio.run(
-        dispatch(requests, client, max_in_flight=max_in_flight, patience=patience, keep=keep, traffic=traffic)
+        dispatch(
+            requests,
+            client,
+            max_in_flight=max_in_flight,
+            patience=patience,
+            keep=lambda _, completion: arrived.append(completion),
+            traffic=traffic,
+        )
     )
     return arrived, traffic
 
@@ -106,6 +109,18 @@ def test_a_request_that_goes_on_failing_ends_the_run_and_the_others_are_kept() -
     assert {one.problem_id for one in kept} == {request.problem.id for request in requests} - {bad}
 
 
+def test_an_attempt_that_ran_for_long_before_it_failed_is_repeated() -> None:
+    class DiesLate(Script):
+        async def ask(self, request: Request) -> Answer:
+            if not self.attempts[request.problem.id]:
+                await asyncio.sleep(0.5)  # on a slow machine hours, until its replica is killed
+            return await super().ask(request)
+
+    client = DiesLate(lambda request, attempt: flaky(request, attempt + 1))
+    kept, traffic = run(make_requests(3), client, patience=Patience(None, 0.4))
+    assert (len(kept), traffic.retries) == (3, 3)
+
+
 def test_an_answer_that_does_not_come_in_time_is_asked_for_again() -> None:
     class Hangs(Script):
         async def ask(self, request: Request) -> Answer:
@@ -139,7 +154,7 @@ def test_a_server_that_refuses_all_ends_the_run_at_once() -> None:
 
 
 def test_a_disk_that_refuses_ends_the_run() -> None:
-    def keep(batch: Sequence[tuple[Request, Completion]]) -> None:
+    def keep(request: Request, completion: Completion) -> None:
         raise OSError("no space left")
 
     client = Script(lambda *_: ANSWER)
@@ -152,11 +167,14 @@ def test_a_disk_that_refuses_ends_the_run() -> None:
     assert sum(client.attempts.values()) < 200
 
 
-def test_a_refused_request_is_kept_as_failed() -> None:
-    kept, traffic = run(
-        make_requests(2), Script(lambda *_: Answer("", "failed", 0, 0, "the prompt is too long"))
-    )
-    assert ([one.finish_reason for one in kept], traffic.refused) == (["failed"] * 2, 2)
+def test_refused_requests_are_kept_as_failed_and_a_few_of_them_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refusal = Answer("", "failed", 0, 0, "the prompt is too long")
+    kept, traffic = run(make_requests(9), Script(lambda *_: refusal))
+    assert ([one.finish_reason for one in kept], traffic.refused) == (["failed"] * 9, 9)
+    assert len(caplog.messages) == 3
+    assert caplog.messages[-1].endswith("was refused: the prompt is too long; others are counted as failed")
 
 
 def test_the_longest_go_first_in_an_order_of_their_own() -> None:
@@ -172,26 +190,45 @@ def test_the_longest_go_first_in_an_order_of_their_own() -> None:
     assert client.order == [request.problem.id for request in ordered]
 
 
-def test_an_interrupted_run_keeps_what_has_arrived_and_is_silent(caplog: pytest.LogCaptureFixture) -> None:
-    requests, kept = make_requests(100), []
+@pytest.mark.parametrize("by_signal", [True, False], ids=["signal", "cancelled"])
+def test_an_interrupted_run_keeps_all_that_has_arrived_and_is_silent(
+    caplog: pytest.LogCaptureFixture, by_signal: bool
+) -> None:
+    answered, kept = [], []
+
+    def act(request: Request, attempt: int) -> Answer:
+        answered.append(request.key)
+        return ANSWER
+
+    def keep(request: Request, completion: Completion) -> None:
+        time.sleep(0.001)  # a disk
+        kept.append(request.key)
+
+    def interrupt() -> None:  # what a signal's handler raises in the loop
+        raise KeyboardInterrupt
 
     async def interrupted() -> None:
+        traffic = Traffic()
         task = asyncio.create_task(
             dispatch(
-                requests,
-                Script(lambda *_: ANSWER),
+                make_requests(100),
+                Script(act),
                 max_in_flight=3,
                 patience=PATIENCE,
-                keep=kept.extend,
-                traffic=Traffic(),
+                keep=keep,
+                traffic=traffic,
             )
         )
         while len(kept) < 10:
             await asyncio.sleep(0.001)
-        task.cancel()
+        if by_signal:
+            asyncio.get_running_loop().call_soon(interrupt)
+        else:
+            task.cancel()
         await task
 
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(KeyboardInterrupt if by_signal else asyncio.CancelledError):
         asyncio.run(interrupted())
     assert 10 <= len(kept) < 100
+    assert kept == answered
     assert not caplog.records

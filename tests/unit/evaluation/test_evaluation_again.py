@@ -12,6 +12,7 @@ from metamath_ray.evaluation import (
     compare_benchmark,
     compare_evaluations,
     grade_predictions,
+    load_all_predictions,
     load_predictions,
     load_provenance,
     mcnemar_exact,
@@ -29,7 +30,10 @@ PROVENANCE = Provenance({"name": "m"}, {"name": "vllm", "version": "0"})
 
 
 def save(output, predictions, name="gsm8k"):
-    return write_predictions(predictions_path(output, name), predictions, num_expected=len(predictions))
+    path = write_predictions(predictions_path(output, name), predictions, num_expected=len(predictions))
+    scores = [score_benchmark(name, predictions)]
+    write_summary(output, scores, grader="fixed", provenance=PROVENANCE, seconds=1.0)
+    return path
 
 
 def run_of(verdicts, **changes):
@@ -43,8 +47,7 @@ def test_regrade_needs_no_model_and_counts_what_changed(tmp_path):
     ]
     path = save(tmp_path, stale)
     made = regrade(tmp_path)["gsm8k"]
-    assert made.before["fixed"] == {"incorrect": 2}
-    assert made.after["fixed"] == {"correct": 1, "incorrect": 1}
+    assert [one.verdict_fixed for one in made.predictions] == ["correct", "incorrect"]
     assert made.num_changed == {"fixed": 1, "paper": 2}
     assert load_predictions(path) == made.predictions
 
@@ -57,8 +60,19 @@ def test_regrade_of_what_is_right_leaves_the_file_alone(tmp_path):
 
 
 def test_regrade_without_predictions_is_one_clear_line(tmp_path):
-    with pytest.raises(BadPredictionsError, match=r"holds no \*\.parquet"):
+    with pytest.raises(ValueError, match=r"summary\.json is missing"):
         regrade(tmp_path)
+    path = save(tmp_path, [make_prediction("a")])
+    path.unlink()
+    with pytest.raises(BadPredictionsError, match=r"gsm8k\.parquet is missing"):
+        regrade(tmp_path)
+
+
+def test_a_table_that_the_summary_does_not_name_is_of_another_run(tmp_path):
+    save(tmp_path, run_of(["correct"]), "math")  # of the model that was in its place before
+    save(tmp_path, run_of(["correct"]), "gsm8k")
+    assert list(load_all_predictions(tmp_path)) == list(regrade(tmp_path)) == ["gsm8k"]
+    assert [one.name for one in compare_evaluations(tmp_path, tmp_path)] == ["gsm8k"]
 
 
 def test_regrade_of_gsm8k_takes_less_than_a_second_of_cpu(tmp_path):
@@ -67,8 +81,9 @@ def test_regrade_of_gsm8k_takes_less_than_a_second_of_cpu(tmp_path):
     )
     save(tmp_path, [replace(one, problem_id=f"gsm8k-test-{number}") for number in range(1319)])
     start = time.process_time()
-    assert regrade(tmp_path)["gsm8k"].after["fixed"] == {"correct": 1319}
+    made = regrade(tmp_path)["gsm8k"].predictions
     assert time.process_time() - start < 1.0
+    assert {one.verdict_fixed for one in made} == {"correct"}
 
 
 def test_a_comparison_pairs_by_problem():
@@ -153,7 +168,7 @@ def test_the_headline_is_of_the_grader_that_was_chosen(tmp_path):
     assert json.loads(path.read_text())["benchmarks"]["gsm8k"]["accuracy"] == 0.0
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"a": 1}'], ids=["cut", "a list", "another file"])
+@pytest.mark.parametrize("content", ["{", "[]", '{"model": {}}'], ids=["cut", "a list", "another file"])
 def test_a_summary_that_is_none_is_one_clear_line(tmp_path, content):
     (tmp_path / "summary.json").write_text(content)
     with pytest.raises(ValueError, match=r"summary\.json"):

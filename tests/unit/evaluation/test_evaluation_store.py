@@ -168,7 +168,21 @@ def test_two_evaluations_cannot_write_to_one_folder(tmp_path):
     store_of(tmp_path, requests).close()
 
 
-def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
+def test_a_refused_request_is_asked_again_by_the_next_run(tmp_path):
+    requests = make_requests(3)
+    with store_of(tmp_path, requests) as store:
+        store.add([complete(requests[0]), complete(requests[1], "", finish_reason="failed")])
+        assert len(store.ungraded()) == 2
+    with store_of(tmp_path, requests) as store:
+        assert (store.num_reused, store.missing) == (1, requests[1:])
+        store.add([complete(requests[1], "now it fits"), complete(requests[2])])
+    with store_of(tmp_path, requests) as store:
+        assert (store.num_reused, store.missing) == (3, ())
+        assert store.ungraded()[1].completion == "now it fits"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=repr)
+def test_a_write_that_is_cut_short_leaves_no_half_line(tmp_path, monkeypatch, error):
     requests = make_requests(2)
     with store_of(tmp_path, requests) as store:
         store.add([complete(requests[0])])
@@ -177,10 +191,10 @@ def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
         def short(fd, data):
             if len(data) > 20:
                 return real(fd, data[:20])
-            raise OSError(28, "No space left on device")
+            raise error
 
         monkeypatch.setattr(os, "write", short)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(type(error)):
             store.add([complete(requests[1], "x" * 13)])
         monkeypatch.undo()
         store.add([complete(requests[1])])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ray.exceptions import ActorDiedError
+from ray.exceptions import ActorDiedError, RayTaskError
 
 from metamath_ray.evaluation import Answer, EngineLostError
 from metamath_ray.evaluation._clients import AttemptFailedError, HandleClient
@@ -83,6 +83,14 @@ def test_an_answer_is_an_answer() -> None:
 def test_what_another_replica_may_do_is_a_failed_attempt(error: Exception) -> None:
     with pytest.raises(AttemptFailedError):
         ask(Handle(error))
+
+
+def test_what_a_replica_raised_is_told_in_its_own_words() -> None:
+    error = RayTaskError(
+        "handle_request", "Traceback of Ray's\n", EngineFaultError("the engine failed: no slot")
+    )
+    with pytest.raises(AttemptFailedError, match=r"^the engine failed: no slot$"):
+        ask(Handle(error.as_instanceof_cause()))
 
 
 def test_a_mistake_of_our_own_is_not_hidden() -> None:
