@@ -30,7 +30,7 @@ def equal(
     """Compare an extracted answer with the gold. Never raises on any text.
 
     Most pairs take microseconds; the few that reach the symbolic step block for its time limit at most
-    (2 s), so that asyncio code calls this in a thread. `symbolic=False` leaves that step out: such a
+    (2 s of CPU time), so that asyncio code calls this in a thread. `symbolic=False` leaves that step out: such a
     pair, and one whose values are too near each other to tell (else `unknown`), is then `incorrect`,
     decided by `string`.
     """

@@ -20,7 +20,8 @@ SymbolicVerdict = Literal["correct", "incorrect", "unreadable", "unknown"]
 
 _MODULE = "metamath_ray.answers._symbolic_worker"
 _START_TIMEOUT_S = 120.0
-_GRACE_S = 0.5
+_PATIENCE = 30
+"""A child that has answered nothing after so many times its time limit by the clock is stopped, or never runs."""
 _MAX_LENGTH = 10_000  # well below a pipe's buffer: writing to a child that hangs must not block
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV")
 _VERDICTS: dict[str, SymbolicVerdict] = {
@@ -31,8 +32,9 @@ _VERDICTS: dict[str, SymbolicVerdict] = {
 class SymbolicPool:
     """A few math-verify subprocesses behind one thread-safe call.
 
-    Children start at the first use. One that dies or hangs is killed and replaced, its pair is
-    `unknown`. Use as a context manager, or `close()`; what is left open is closed at exit.
+    Children start at the first use. A pair may take `timeout_s` seconds of CPU time, whatever else the
+    machine does: verdicts are the same on a busy one. A child that dies or hangs is killed and replaced, its
+    pair is `unknown`. Use as a context manager, or `close()`; what is left open is closed at exit.
     """
 
     def __init__(self, num_workers: int = 1, timeout_s: float = 2.0, memory_mb: int = 1024) -> None:
@@ -53,7 +55,7 @@ class SymbolicPool:
     def compare(self, predicted: str, gold: str) -> SymbolicVerdict:
         """Give math-verify's verdict on two LaTeX texts; `unreadable` where it cannot parse one.
 
-        Blocks for the time limit at most, once a child runs. Raises RuntimeError after `close()`,
+        Blocks for the time limit at most, once a child runs and gets the CPU. Raises RuntimeError after `close()`,
         and where the child cannot start (math-verify is not installed).
         """
         if self._closed:
@@ -112,7 +114,7 @@ class _Worker:
             self.stop()
         else:
             return "unknown"
-        reply = self._receive(process, time.monotonic() + self.timeout_s + _GRACE_S)
+        reply = self._receive(process, time.monotonic() + self.timeout_s * _PATIENCE)
         if reply is None or reply.get("id") != self._count:
             self.stop()
             return "unknown"
