@@ -5,21 +5,28 @@ BIN := .venv/bin
 
 install: .venv/installed
 
+# Scripts in .venv hold its absolute path: in a clone that was moved they are made anew.
+ifneq (,$(filter-out $(CURDIR),$(shell cat .venv/installed 2>/dev/null)))
+.PHONY: .venv/installed
+endif
+
 # The lock is complete, so --no-deps: see its head. A torch that came without its GPU libraries is asked for again.
 .venv/installed: requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
-	$(BIN)/python -c 'import torch' || $(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; name another: make $(MAKECMDGOALS) PYTHON=python3.11")'
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && $(BIN)/pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@echo "Installing $$(grep -c == requirements.lock) packages into .venv: about 3 minutes and 5 GB, once. Silent at the end, while files are unpacked."
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements.lock
+	@$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install --disable-pip-version-check torch==2.13.0
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo $(CURDIR) > $@
 
 # FAST=1: few steps and problems. ARGS: options of jobs/demo.py, such as ARGS='--model FOLDER'.
 demo: install
 	$(BIN)/python jobs/demo.py$(if $(filter-out 0,$(FAST)), --fast)$(if $(ARGS), $(ARGS))
 
+# WORKERS=2: two files of tests at a time.
 test: install
-	$(BIN)/pytest -m "not long"
+	$(BIN)/pytest -m "not long"$(if $(WORKERS), --numprocesses $(WORKERS) --dist loadfile)
 
 test-all: install
 	$(BIN)/pytest

@@ -3,6 +3,7 @@
 from metamath_ray.demo._options import DemoOptions
 from metamath_ray.demo._process import StepFailedError, run_command
 from metamath_ray.demo._record import TimeRecord
+from metamath_ray.demo._room import check_room
 from metamath_ray.demo._steps import Step, demo_folders, plan_steps, shown_command
 from metamath_ray.demo._student import StudentError, fetch_student
 
@@ -12,6 +13,7 @@ __all__ = [
     "StepFailedError",
     "StudentError",
     "TimeRecord",
+    "check_room",
     "demo_folders",
     "fetch_student",
     "plan_steps",

@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-import metamath_ray
 from metamath_ray.demo._student import ABOUT_STUDENT, PACKAGE, STUDENT
 
 
@@ -96,5 +95,4 @@ class DemoOptions(BaseModel):
             "max_steps": size.max_steps,
             "problems": size.problems,
             "max_new_tokens": size.max_new_tokens,
-            "metamath_ray_version": metamath_ray.__version__,
         }

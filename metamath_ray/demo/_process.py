@@ -1,5 +1,6 @@
 """A job in a process of its own: its lines as they come, its end with ours."""
 
+import fcntl
 import os
 import queue
 import signal
@@ -23,6 +24,7 @@ _DIE_WITH_US = (
 A demo that runs in the background may ignore SIGINT; the job must not inherit that.
 """
 
+_NOT_OURS = ("RAY_ADDRESS",)  # the demo is this machine's
 _ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     "HF_HUB_OFFLINE": "1",  # all models are folders here: nothing shall ask the hub about them
@@ -48,22 +50,32 @@ def run_command(
     """Run it to its end; each line of its output goes to `say`, and into the file `log`.
 
     After `silence_s` without a line, one says that it still runs. An interrupt is passed on, once, and the job
-    waited for. Raises `StepFailedError`.
+    waited for. A job of the same log that outlives its demo is waited for too. Raises `StepFailedError`.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:
+        _await_earlier(file, say)
 
         def keep(line: str) -> None:
             file.write(line + "\n")
             file.flush()
             say(line)
 
-        last, code = _follow(_start(command), keep, say, silence_s)
+        last, code = _follow(_start(command, file), keep, say, silence_s)
     if code:
         raise StepFailedError(last or _describe_exit(code), code)
 
 
-def _start(command: Sequence[str]) -> subprocess.Popen[str]:
+def _await_earlier(log: IO[str], say: Callable[[str], None]) -> None:
+    """Lock the log. The job inherits the lock: it is free when both are gone, and with it the job's folder."""
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("this step still ends from an earlier start; waiting for it")
+        fcntl.flock(log, fcntl.LOCK_EX)
+
+
+def _start(command: Sequence[str], log: IO[str]) -> subprocess.Popen[str]:
     launcher = [sys.executable, "-S", "-c", _DIE_WITH_US] if sys.platform == "linux" else []
     return subprocess.Popen(  # noqa: S603  # our own jobs
         [*launcher, *command],
@@ -72,7 +84,8 @@ def _start(command: Sequence[str]) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=os.environ | _ENVIRONMENT,
+        env={name: value for name, value in os.environ.items() if name not in _NOT_OURS} | _ENVIRONMENT,
+        pass_fds=[log.fileno()],
         start_new_session=True,  # Ctrl-C reaches it through us, once
     )
 
@@ -94,8 +107,11 @@ def _follow(
                 say(f"… {time.monotonic() - started:.0f} s")
         return error, process.wait()
     except KeyboardInterrupt:
-        _interrupt(process)
+        say("stopping: the step takes its workers down first, up to a minute")
         raise
+    finally:
+        if process.poll() is None:  # interrupted, or nobody takes our lines any more
+            _interrupt(process)
 
 
 def _read(stream: IO[str], lines: "queue.SimpleQueue[str | None]") -> None:

@@ -1,5 +1,6 @@
-"""What a person looks at: the pages of builds, training runs, evaluations, analyses and a demo; the dataset card."""
+"""Pages of builds, training, evaluations, ablations, analyses and a demo; the dataset card."""
 
+from metamath_ray.reports._ablation import write_ablation_report
 from metamath_ray.reports._analysis import write_analysis_report
 from metamath_ray.reports._card import write_dataset_card
 from metamath_ray.reports._demo import DemoStep, write_demo_report
@@ -13,6 +14,7 @@ __all__ = [
     "BadReportInputError",
     "DemoFolders",
     "DemoStep",
+    "write_ablation_report",
     "write_analysis_report",
     "write_build_report",
     "write_comparison_report",

@@ -16,9 +16,9 @@ from metamath_ray.reports._analysis_run import (
     read_rows,
 )
 from metamath_ray.reports._page import TEMPLATES, make_environment
-from metamath_ray.reports._run import write_whole
 from metamath_ray.reports._shown_options import shown_options
 from metamath_ray.reports._training_plot import HEIGHT, WIDTH, compact
+from metamath_ray.run_folder import write_whole
 
 ANALYSIS_LABELS = {
     "diversity": "Diversity gain",

@@ -8,8 +8,9 @@ import jinja2
 import yaml
 
 from metamath_ray.reports import _figures as figures
-from metamath_ray.reports._run import Run, load_run, write_whole
+from metamath_ray.reports._run import Run, load_run
 from metamath_ray.reports._words import DROP_LABELS, describe_type
+from metamath_ray.run_folder import write_whole
 
 _LICENSES = {"gsm8k": "mit", "math": "mit", "bundled": "apache-2.0"}
 

@@ -16,15 +16,19 @@ from metamath_ray.reports._evaluation import VERDICT_LABELS
 from metamath_ray.reports._evaluation_run import EVALUATION_VERDICTS
 from metamath_ray.reports._figures import p_value, signed_points
 from metamath_ray.reports._page import TEMPLATES, make_environment
-from metamath_ray.reports._run import write_whole
 from metamath_ray.reports._training_plot import HEIGHT, WIDTH, Chart, Series, compact, make_chart, smooth
 from metamath_ray.reports._training_run import TrainingRun
+from metamath_ray.run_folder import write_whole
 
 _STYLES = ("report.css", "evaluation.css", "training.css", "demo.css")
 _FIRST_STEPS = 10
 _WINDOW = 5
 _MANY = 10  # steps from which a smoothed line says more than the steps themselves
 _LIKELY_CHANCE = 0.05
+_BENCHMARK_MEANINGS = {
+    "bundled": "holds word problems as they are",
+    "bundled_backward": "holds such problems with one number hidden and the answer told, and asks for the number",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ def _told(demo: Demo) -> dict[str, object]:
         "loss_chart": _loss_chart(training),
         "grader": demo.after.summary.grader,
         "changes": list(demo.changes()),
+        "meanings": _BENCHMARK_MEANINGS,
         "seeds": sample_seeds(demo.build),
         "outcomes": sample_outcomes(demo),
     }

@@ -10,14 +10,15 @@ from metamath_ray.reports._evaluation_run import (
     ComparisonDocument,
     Evaluation,
     EvaluationVerdict,
+    RuleSet,
     load_evaluation,
     read_document,
 )
 from metamath_ray.reports._figures import p_value, signed_points
 from metamath_ray.reports._page import content_hash, join_templates, make_environment
-from metamath_ray.reports._run import write_whole
 from metamath_ray.reports._samples import embed_json
 from metamath_ray.reports._shown_options import shown_options
+from metamath_ray.run_folder import write_whole
 
 VERDICT_LABELS: dict[EvaluationVerdict, str] = {
     "correct": "correct",
@@ -63,14 +64,13 @@ def write_evaluation_report(output: Path) -> Path:
     return write_whole(output / "report.html", page)
 
 
-def write_comparison_report(a: Path, b: Path, *, output: Path) -> Path:
+def write_comparison_report(a: Path, b: Path, *, output: Path, grader: RuleSet) -> Path:
     """Write `comparison.html` into `output`, where `comparison.json` of the two evaluations lies; gives its path.
 
-    The rules of the flipped items are those of B's headline. Raises `BadReportInputError` as above.
+    The flipped items are those under the rules of `grader`. Raises `BadReportInputError` as above.
     """
     document = read_document(output / "comparison.json", ComparisonDocument)
     first, second = load_evaluation(a), load_evaluation(b)
-    grader = second.summary.grader
     templates = PromptTemplates()
     items, num_flips = load_flips(document, a, b, rules=grader, templates=templates)
     page = _render(

@@ -13,10 +13,11 @@ from markupsafe import Markup
 
 from metamath_ray.reports import _figures as figures
 from metamath_ray.reports import _words as words
-from metamath_ray.reports._run import VERDICTS, Run, load_run, write_whole
+from metamath_ray.reports._run import VERDICTS, Run, load_run
 from metamath_ray.reports._samples import MAX_SAMPLES, clip, embed_json, load_samples
 from metamath_ray.reports._scan import Scan, scan_candidates
 from metamath_ray.reports._shown_options import shown_options
+from metamath_ray.run_folder import write_whole
 
 TEMPLATES = files("metamath_ray.reports") / "templates"
 

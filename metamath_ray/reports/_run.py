@@ -188,13 +188,6 @@ def load_run(folder: Path) -> Run:
     return Run(folder, config, summary, _parquet(folder / "candidates"), _parquet(folder / "dataset"))
 
 
-def write_whole(path: Path, text: str) -> Path:
-    """Write a file whole or not at all; what UTF-8 can't hold becomes `?`."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8", errors="replace")
-    return partial.replace(path)
-
-
 def _add(one: TypeYield, other: TypeYield) -> TypeYield:
     counts = {
         name: getattr(one, name) + getattr(other, name) for name in TypeYield.model_fields if name != "target"

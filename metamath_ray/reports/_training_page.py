@@ -12,7 +12,6 @@ from markupsafe import Markup
 from metamath_ray import __version__
 from metamath_ray.reports import _figures as figures
 from metamath_ray.reports._page import TEMPLATES, make_environment
-from metamath_ray.reports._run import write_whole
 from metamath_ray.reports._shown_options import shown_options
 from metamath_ray.reports._training_plot import (
     HEIGHT,
@@ -26,6 +25,7 @@ from metamath_ray.reports._training_plot import (
     smooth,
 )
 from metamath_ray.reports._training_run import TrainingRun, load_training_run
+from metamath_ray.run_folder import write_whole
 from metamath_ray.step_metrics import StepMetrics
 
 _GIB = 1 << 30

@@ -2,25 +2,24 @@
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as record
 
 from metamath_ray.reports._run import BadReportInputError, load_config, read_text
-from metamath_ray.step_metrics import StepMetrics, load_metrics
+from metamath_ray.step_metrics import StepMetrics, StepTotals, load_metrics, sum_steps
 
 _WRITER = "a training run"
-_FINAL_STEPS = 10  # over which the final loss is averaged, as in summary.json
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
 
-R = TypeVar("R", bound=_Record)
+R = TypeVar("R")
 
 
 class Chosen(_Record):
@@ -52,21 +51,12 @@ class Manifest(_Record):
     dropped: dict[str, int] = {}
 
 
-class TrainingSummary(_Record):
-    """`summary.json`, or the same figures of the steps so far; then without versions and model."""
+@record(frozen=True, slots=True, kw_only=True)
+class TrainingSummary(StepTotals):
+    """`summary.json`, or the totals of the steps so far; then without versions and model."""
 
-    steps: int
-    epochs: float
-    tokens: int
-    response_tokens: int
-    final_loss: float | None
-    seconds: float
-    response_tokens_per_s: float
-    mfu: float | None
-    peak_memory_bytes: int
-    attempts: int
     output_model: str | None = None
-    versions: dict[str, str | None] = {}
+    versions: dict[str, str | None] = Field(default_factory=dict)
     metamath_ray_version: str = ""
 
 
@@ -116,30 +106,9 @@ def load_training_run(output: Path) -> TrainingRun:
     path = output / "summary.json"
     summary = _load_record(path, TrainingSummary) if path.is_file() else None
     is_finished = summary is not None and summary.steps >= steps[-1].step
-    if summary is None or not is_finished:  # or a finished run goes on with more epochs
-        summary = summarize(steps)
+    if summary is None or not is_finished:
+        summary = TrainingSummary(**asdict(sum_steps(steps)))
     return TrainingRun(config, chosen, steps, manifest, summary, is_finished, _checkpoints(output))
-
-
-def summarize(steps: Sequence[StepMetrics]) -> TrainingSummary:
-    """The figures of the steps so far, in the summary's terms; `seconds` is the time of the steps alone."""
-    seconds = sum(one.seconds for one in steps)
-    response_tokens = sum(one.response_tokens for one in steps)
-    losses = [one.loss for one in steps[-_FINAL_STEPS:] if math.isfinite(one.loss)]
-    shares = [(one.mfu, one.seconds) for one in steps if one.mfu is not None]
-    share_seconds = sum(weight for _, weight in shares)
-    return TrainingSummary(
-        steps=steps[-1].step,
-        epochs=steps[-1].epoch,
-        tokens=sum(one.tokens for one in steps),
-        response_tokens=response_tokens,
-        final_loss=sum(losses) / len(losses) if losses else None,
-        seconds=seconds,
-        response_tokens_per_s=response_tokens / seconds if seconds else 0.0,
-        mfu=sum(share * weight for share, weight in shares) / share_seconds if share_seconds else None,
-        peak_memory_bytes=max(one.peak_memory_bytes for one in steps),
-        attempts=steps[-1].attempt + 1,
-    )
 
 
 def _checkpoints(output: Path) -> tuple[str, ...]:
@@ -177,7 +146,7 @@ def _parse(text: str, where: str, kind: type[R]) -> R:
 
 def _check(values: Any, where: str, kind: type[R]) -> R:
     try:
-        return kind.model_validate(values)
+        return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole of it"

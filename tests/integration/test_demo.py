@@ -22,15 +22,18 @@ with (here / "calls.txt").open("a") as calls:
 mischief = here / f"{stage}.mischief"
 what = mischief.read_text() if mischief.is_file() else ""
 mischief.unlink(missing_ok=True)
-print("line of", stage, flush=True)
-if what == "fail":
-    print("error: no space left", file=sys.stderr)
-    sys.exit(1)
-if what == "wait":
-    try:
+try:
+    print("line of", stage, flush=True)
+    if what == "fail":
+        print("error: no space left", file=sys.stderr)
+        sys.exit(1)
+    if what in ("wait", "linger"):
         threading.Event().wait()
-    except KeyboardInterrupt:
-        sys.exit(130)
+except KeyboardInterrupt:
+    if what == "linger":  # as engines do that are taken down
+        with (here / "end").open() as end:  # a pipe: the test's word to end
+            end.read()
+    sys.exit(130)
 [prepared] = (here / "prepared").glob(f"**/{stage}")
 shutil.copytree(prepared, output, dirs_exist_ok=True, copy_function=shutil.copy)
 print(output / "summary.json")
@@ -67,7 +70,8 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     (tmp_path / "jobs").mkdir()
-    shutil.copy(ROOT / "jobs" / "demo.py", tmp_path / "jobs")
+    for name in ("demo.py", "_python.py"):
+        shutil.copy(ROOT / "jobs" / name, tmp_path / "jobs")
     for name in ("build_metamathqa", "train_metamath", "evaluate_metamath"):
         (tmp_path / "jobs" / f"{name}.py").write_text(STAND_IN)
     (tmp_path / "model").mkdir()
@@ -126,10 +130,33 @@ def test_a_demo_that_was_stopped_goes_on_where_it_was(place: Place, how: signal.
     while "line of before" not in demo.stdout.readline():
         assert demo.poll() is None
     os.kill(demo.pid, how)
-    _, errors = demo.communicate(timeout=240)
+    lines, errors = demo.communicate(timeout=240)
+    assert "takes its workers down first" in lines
     assert (demo.returncode, errors) == (130, "error: interrupted; run the same command again to go on\n")
     place.calls()
     assert place.run().returncode == 0
+    assert place.calls() == ["before", "training", "after", "comparison"]
+
+
+def test_a_demo_that_was_killed_waits_for_the_step_that_still_ends(place: Place) -> None:
+    place.prepare("before", "linger")
+    os.mkfifo(place.folder / "end")
+    killed = subprocess.Popen(place.command(), cwd=place.folder, stdout=subprocess.PIPE, text=True)
+    assert killed.stdout is not None
+    while "line of before" not in killed.stdout.readline():
+        assert killed.poll() is None
+    killed.kill()
+    killed.wait(60)
+    killed.stdout.close()
+    place.calls()
+    again = subprocess.Popen(place.command(), cwd=place.folder, stdout=subprocess.PIPE, text=True)
+    assert again.stdout is not None
+    while "still ends from an earlier start" not in again.stdout.readline():
+        assert again.poll() is None
+    assert place.calls() == []
+    (place.folder / "end").write_text("")
+    again.communicate(timeout=240)
+    assert again.returncode == 0
     assert place.calls() == ["before", "training", "after", "comparison"]
 
 

@@ -85,7 +85,7 @@ def page(output: Path) -> EvaluationPage:
 def comparison(tmp_path: Path, output: Path) -> EvaluationPage:
     other = write_evaluation(tmp_path / "b", make_predictions(90, right=2), model="/m/other")
     write_comparison(compare_evaluations(output, other), a=output, b=other, output=tmp_path)
-    path = write_comparison_report(output, other, output=tmp_path)
+    path = write_comparison_report(output, other, output=tmp_path, grader="fixed")
     return EvaluationPage(path.read_text(encoding="utf-8"))
 
 
@@ -196,4 +196,4 @@ def test_a_comparison_shows_the_difference_and_the_flipped_items(comparison):
 
 def test_a_comparison_that_was_not_made_is_one_clear_line(output, tmp_path):
     with pytest.raises(BadReportInputError, match=r"comparison.json is missing"):
-        write_comparison_report(output, output, output=tmp_path)
+        write_comparison_report(output, output, output=tmp_path, grader="fixed")
