@@ -4,14 +4,27 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))  # teacher_double, for the tests that run it on their own event loop
+sys.path.insert(0, str(ROOT / "tests"))  # what tests of several folders share
+
+for name in (
+    "RAY_ADDRESS",
+    "MAKEFLAGS",
+    "MFLAGS",
+    "MAKELEVEL",
+):  # of who runs the tests, not of what they run
+    os.environ.pop(name, None)
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")  # an example that is slow on a busy machine is no failure
 
 
 @pytest.fixture(scope="session")
@@ -63,9 +76,9 @@ class RunningDouble:
             return answer
 
 
-@pytest.fixture
-def teacher_double() -> Iterator[Callable[..., RunningDouble]]:
-    """Starts doubles by `teacher_double(right_share=0.6, …)` on free ports; ends them with the test."""
+@contextmanager
+def teacher_doubles() -> Iterator[Callable[..., RunningDouble]]:
+    """Starts doubles by `start(right_share=0.6, …)` on free ports; ends them with the block."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(**options: Any) -> RunningDouble:
@@ -77,9 +90,41 @@ def teacher_double() -> Iterator[Callable[..., RunningDouble]]:
         assert base_url, "the double did not start"
         return RunningDouble(base_url, process.pid)
 
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+    try:
+        yield start
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def teacher_double() -> Iterator[Callable[..., RunningDouble]]:
+    """Starts doubles as `teacher_doubles` does; they end with the test."""
+    with teacher_doubles() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def module_double() -> Iterator[Callable[..., RunningDouble]]:
+    """The same for fixtures of a whole module."""
+    with teacher_doubles() as start:
+        yield start
+
+
+@pytest.fixture
+def ray_folder() -> Iterator[Path]:
+    """For RAY_TMPDIR."""
+    from ray_head import short_folder
+
+    with short_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The address of a Ray cluster for a module's jobs that are not about starting one: five seconds less each."""
+    from ray_head import ray_head, short_folder
+
+    with short_folder() as folder, ray_head(folder, num_cpus=2) as address:
+        yield address

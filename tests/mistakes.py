@@ -35,10 +35,15 @@ def run(
         env=clean | {MARK: mark} | env,
         cwd=cwd,
     )
-    left = [process for process in psutil.process_iter() if _holds(process, mark)]
-    _, left = psutil.wait_procs(left, timeout=20)  # Ray's own end after the job's
-    assert not left, left
+    wait_for_the_last(mark)
     return done
+
+
+def wait_for_the_last(mark: str) -> None:
+    """Return when no process is left that was started with this `MARK`: Ray's own end after the job's."""
+    left = [process for process in psutil.process_iter() if _holds(process, mark)]
+    _, left = psutil.wait_procs(left, timeout=120)
+    assert not left, left
 
 
 def check(

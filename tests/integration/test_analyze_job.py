@@ -31,6 +31,7 @@ def write_rows(path: Path, numbers: range, kind: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_one_command_gives_every_analysis_of_rows_with_tables_and_a_page(
     tiny_model: Path, tmp_path: Path

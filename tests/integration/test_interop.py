@@ -44,10 +44,10 @@ def build(cwd: Path, *more: str, **env: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, cluster: str) -> Path:
     """A folder with `runs/metamathqa`: a real build from the bundled ledger."""
     folder = tmp_path_factory.mktemp("home")
-    done = build(folder)
+    done = build(folder, RAY_ADDRESS=cluster)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", "a build has nothing to complain of"
     assert not set(done.stdout) & {"\x1b", "\r", "\b"}, "no terminal, no control characters"
@@ -160,9 +160,9 @@ def test_the_card_is_one_that_the_hub_takes(home: Path) -> None:
     assert card.data.configs[0]["data_files"] == [{"split": "train", "path": "dataset/*.parquet"}]
 
 
-def test_a_build_is_pushed_with_its_card_and_nothing_private(home: Path) -> None:
+def test_a_build_is_pushed_with_its_card_and_nothing_private(home: Path, cluster: str) -> None:
     with serve_hub(TOKEN) as hub:
-        env = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
+        env = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1", "RAY_ADDRESS": cluster}
         done = build(home, "--push-to-hub", "me/rows", **env)
         assert done.returncode == 0, done.stderr
         pushed = hub.repos["datasets/me/rows"]
@@ -177,9 +177,10 @@ def test_a_build_is_pushed_with_its_card_and_nothing_private(home: Path) -> None
     assert not any(TOKEN.encode() in content for content in [*written, done.stdout.encode()])
 
 
-def test_a_hub_that_refuses_is_one_line_and_the_rows_are_there(home: Path) -> None:
+def test_a_hub_that_refuses_is_one_line_and_the_rows_are_there(home: Path, cluster: str) -> None:
     with serve_hub(TOKEN) as hub:
         env = {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_another", "HF_HUB_DISABLE_XET": "1"}
+        env["RAY_ADDRESS"] = cluster
         done = build(home, "--push-to-hub", "me/rows", **env)
     assert done.returncode == 1, done.stderr
     (line,) = done.stderr.splitlines()

@@ -2,76 +2,23 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mistakes import BUILD, EVALUATE, ROOT, check, run
+from ray_head import ray_head
 
 pytestmark = pytest.mark.slow
 
 OLD_VERSION = "2.53.1"
 
 
-@contextmanager
-def old_cluster(folder: Path) -> Iterator[str]:
-    """A Ray head that says it is of another version; gives its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    code = f"import ray; ray.__version__ = {OLD_VERSION!r}; from ray.scripts.scripts import main; main()"
-    start = ["start", "--head", "--block", f"--port={port}", "--num-cpus=1", "--include-dashboard=false"]
-    env = os.environ | {
-        "RAY_TMPDIR": str(folder),
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-    head = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            code,
-            *start,
-            "--node-ip-address=127.0.0.1",
-            "--object-store-memory=100000000",
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=env,
-        cwd=folder,
-    )
-    try:
-        assert head.stdout is not None
-        printed = ""
-        for line in head.stdout:
-            printed += line
-            if "--block" in line or "Ray runtime started" in line:
-                break
-        assert head.poll() is None, printed
-        yield f"127.0.0.1:{port}"
-    finally:
-        head.terminate()
-        head.wait(60)
-
-
-@pytest.fixture
-def ray_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Short: sockets lie in it."""
-    folder = Path("/tmp") / f"mm-{os.getpid()}-{time.monotonic_ns() % 10**6}"
-    folder.mkdir()
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 def test_a_cluster_of_another_version_is_one_line(tmp_path: Path, ray_folder: Path) -> None:
-    with old_cluster(ray_folder) as address:
+    with ray_head(ray_folder, says_version=OLD_VERSION) as address:
         done = run(
             BUILD,
             ["--limit-seeds", "1", "--run-dir", str(tmp_path / "run")],

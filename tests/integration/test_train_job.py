@@ -120,12 +120,10 @@ def test_a_user_error_that_only_the_workers_find_is_one_line_and_exit_2(
     ("changes", "message"),
     [
         (("--model", "no/such/folder/here"), "no/such/folder/here"),
-        (("--data", "nothing.jsonl"), "nothing.jsonl"),
         (("--global-batch-size", "5"), "multiple of num_workers x micro_batch_size = 2 x 1 = 2, got 5"),
         (("--zero-stage", "7"), "zero_stage"),
-        (("--learning-rte", "1"), "did you mean --learning-rate?"),
     ],
-    ids=["no-model", "no-data", "batch-does-not-divide", "bad-stage", "typo"],
+    ids=["no-model", "batch-does-not-divide", "bad-stage"],
 )
 def test_bad_input_is_one_line_and_exit_2(
     changes: tuple[str, ...], message: str, tiny_model: Path, rows_file: Path, tmp_path: Path
