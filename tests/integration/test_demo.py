@@ -13,7 +13,7 @@ from demo_stages import write_stages
 
 ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = """
-import os, pathlib, shutil, signal, sys, threading
+import os, pathlib, shutil, signal, sys
 here, args = pathlib.Path(__file__).parent.parent, sys.argv[1:]
 output = pathlib.Path(args[args.index("--run-dir" if "--run-dir" in args else "--output") + 1])
 stage = output.name
@@ -22,14 +22,14 @@ with (here / "calls.txt").open("a") as calls:
 mischief = here / f"{stage}.mischief"
 what = mischief.read_text() if mischief.is_file() else ""
 mischief.unlink(missing_ok=True)
-try:
-    print("line of", stage, flush=True)
-    if what == "fail":
-        print("error: no space left", file=sys.stderr)
-        sys.exit(1)
-    if what in ("wait", "linger"):
-        threading.Event().wait()
-except KeyboardInterrupt:
+if what in ("wait", "linger"):
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # Linux sends it once for each thread of a dead parent
+print("line of", stage, flush=True)
+if what == "fail":
+    print("error: no space left", file=sys.stderr)
+    sys.exit(1)
+if what in ("wait", "linger"):
+    signal.sigwait([signal.SIGINT])
     if what == "linger":  # as engines do that are taken down
         with (here / "end").open() as end:  # a pipe: the test's word to end
             end.read()

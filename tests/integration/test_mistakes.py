@@ -296,7 +296,7 @@ MISTAKES = {
         prepare=huge_model, num_faults=2,
     ),
     "too-little-disk": Mistake(
-        TRAIN, TRAINING + " --checkpoint.keep 100000000", ("GiB for 100000001 checkpoints", "lower --checkpoint.keep")
+        TRAIN, TRAINING + " --checkpoint.keep 100000000", ("GiB for 100000002 checkpoints", "lower --checkpoint.keep")
     ),
     "too-many-workers": Mistake(
         TRAIN, TRAINING + " --num-workers 512 --global-batch-size 2048", ("512 workers", "lower --num-workers", "a worker needs about"), num_faults=2,
