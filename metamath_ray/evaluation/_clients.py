@@ -11,7 +11,8 @@ from metamath_ray.evaluation._keys import Request, Sampling
 from metamath_ray.evaluation._options import EndpointOptions
 from metamath_ray.evaluation._replica import Answer, EngineFaultError, one_line
 
-_STOP_STRINGS_OF_OPENAI = 4
+_MAX_STOP = 4
+"""So many stop strings does OpenAI's protocol take; vLLM's server has come to refuse more, too."""
 _WATCH_S = 10.0
 
 
@@ -110,7 +111,6 @@ class EndpointClient:
         from openai import AsyncOpenAI, DefaultAioHttpClient
 
         self._base_url, self._model, self._api = base_url, model, options.api
-        self._max_stop: int | None = _STOP_STRINGS_OF_OPENAI
         self._client = AsyncOpenAI(
             base_url=base_url,
             api_key=os.environ.get(options.api_key_env) or "none",
@@ -171,8 +171,9 @@ class EndpointClient:
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_new_tokens,
         }
-        if stop := essential_stop(sampling.stop)[: self._max_stop]:
-            body["stop"] = list(stop)
+        if stop := essential_stop(sampling.stop):
+            in_prompt_first = sorted(stop, key=lambda each: each not in request.prompt)
+            body["stop"] = in_prompt_first[:_MAX_STOP]  # a completion that runs on repeats the prompt's form
         if sampling.seed is not None:
             body["seed"] = sampling.seed
         if self._api == "chat":
@@ -195,7 +196,6 @@ class EndpointClient:
                 f"{self._base_url} serves no model {self._model!r}, but {', '.join(names)}"
             )
         self._model = self._model or names[0]
-        self._max_stop = None if is_vllm else _STOP_STRINGS_OF_OPENAI
         return self._model
 
     def _refused(self, status: int, headers: Any, body: Any) -> Answer:

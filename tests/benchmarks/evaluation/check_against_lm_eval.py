@@ -24,6 +24,7 @@ from typing import Any
 import yaml
 
 from metamath_ray.evaluation import PAPER_MAX_NEW_TOKENS, PAPER_STOP, Prediction, load_all_predictions
+from metamath_ray.evaluation._clients import cut_at_stop
 from metamath_ray.problems import compute_arithmetic
 from metamath_ray.student_prompt import render_evaluation_prompt
 
@@ -142,7 +143,7 @@ def write_task(folder: Path, predictions: Sequence[Prediction], stock: dict[str,
         "doc_to_text": render_evaluation_prompt("{{question}}"),
         "doc_to_target": "{{answer}}",
         "generation_kwargs": {
-            "until": list(PAPER_STOP),
+            "until": ["Instruction", "Response", "Question"],  # lm-eval adds one, and servers take four
             "do_sample": False,
             "temperature": 0.0,
             "max_gen_toks": PAPER_MAX_NEW_TOKENS["gsm"],
@@ -171,7 +172,7 @@ def read_sample(row: dict[str, Any]) -> Theirs:
         problem_id=row["doc"]["problem_id"],
         filter=row["filter"],
         prompt=row["arguments"]["gen_args_0"]["arg_0"],
-        completion=row["resps"][0][0],
+        completion=cut_at_stop(row["resps"][0][0], PAPER_STOP),
         extracted=str(row["filtered_resps"][0]),
         is_correct=bool(row["exact_match"]),
     )

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -72,7 +73,9 @@ def server() -> Iterator[Server]:
     made.server_close()
 
 
-def ask(server: Server, *, model: str = "m", api: Any = "completions", check: bool = True) -> Answer:
+def ask(
+    server: Server, *, model: str = "m", api: Any = "completions", check: bool = True, prompt: str = ""
+) -> Answer:
     async def once() -> Answer:
         client = EndpointClient(
             f"http://127.0.0.1:{server.server_port}/v1", model, EndpointOptions(api=api), timeout_s=10
@@ -80,7 +83,8 @@ def ask(server: Server, *, model: str = "m", api: Any = "completions", check: bo
         try:
             if check:
                 await client.check()
-            return await client.ask(make_requests(1)[0])
+            request = make_requests(1)[0]
+            return await client.ask(replace(request, prompt=prompt) if prompt else request)
         finally:
             await client.close()
 
@@ -103,16 +107,15 @@ def test_what_is_asked_is_greedy_and_whole(server: Server, monkeypatch: pytest.M
             "temperature": 0.0,
             "top_p": 1.0,
             "max_tokens": 512,
-            "stop": ["Question", "USER", "ASSISTANT", "Instruction", "Response"],
+            "stop": ["Question", "USER", "ASSISTANT", "Instruction"],
         }
     ]
     assert server.keys == ["Bearer sk-canary"]
 
 
-def test_a_server_that_is_not_known_gets_the_four_stop_strings_that_openai_takes(server: Server) -> None:
-    server.models = {"data": [{"id": "m", "owned_by": "somebody"}]}
-    ask(server)
-    assert server.sent[0]["stop"] == ["Question", "USER", "ASSISTANT", "Instruction"]
+def test_of_more_stop_strings_than_servers_take_those_of_the_prompt_are_sent(server: Server) -> None:
+    ask(server, prompt="### Instruction:\n1 + 1\n\n### Response:")
+    assert server.sent[0]["stop"] == ["Instruction", "Response", "Question", "USER"]
 
 
 def test_chat_sends_the_prompt_as_a_message(server: Server) -> None:
