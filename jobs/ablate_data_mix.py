@@ -18,7 +18,7 @@ import _python  # noqa: F401  # before all that a wrong Python lacks
 
 from metamath_ray import ablation, training
 from metamath_ray.interrupt import INTERRUPTED, end_on_signals
-from metamath_ray.options import fail, parse_options
+from metamath_ray.options import fail, fail_with_all, parse_options
 from metamath_ray.progress import show_duration
 from metamath_ray.start_ray import check_output, quiet_ray_data, start_ray
 
@@ -52,7 +52,7 @@ def run(argv: list[str]) -> None:
         quiet_ray_data()
         summary = ablation.run_ablation(plan, on_progress=ProgressLines().show)
     except training.PreflightError as error:
-        fail_with(error)
+        fail_with_all(error.faults, 2)
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
         fail(str(error), 2)
     except ablation.TrialsFailedError as error:
@@ -61,14 +61,6 @@ def run(argv: list[str]) -> None:
         fail(f"{type(error).__name__}: {error}", 1)
     print(f"report: {summary.parent / 'report.html'}")
     print(summary)
-
-
-def fail_with(error: training.PreflightError) -> None:
-    """Print each fault on a line of its own and end with exit 2."""
-    *others, last = error.faults
-    for fault in others:
-        print(f"error: {fault}", file=sys.stderr)
-    fail(last, 2)
 
 
 class ProgressLines:

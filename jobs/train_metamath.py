@@ -19,7 +19,7 @@ import _python  # noqa: F401  # before all that a wrong Python lacks
 from metamath_ray import training  # brings torch where train() is called, not before
 from metamath_ray.hub import check_push, push_folder
 from metamath_ray.interrupt import INTERRUPTED, end_on_signals
-from metamath_ray.options import fail, parse_options
+from metamath_ray.options import fail, fail_with_all, parse_options
 from metamath_ray.progress import show_duration
 from metamath_ray.reports import write_training_report
 from metamath_ray.start_ray import check_output, quiet_ray_data, start_ray
@@ -56,7 +56,7 @@ def run(argv: list[str]) -> None:
         for note in training.check_training(options):
             print(f"note: {note}")
     except training.PreflightError as error:
-        fail_with(error)
+        fail_with_all(error.faults, 2)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         fail(str(error), 2)
     try:
@@ -68,7 +68,7 @@ def run(argv: list[str]) -> None:
         if options.push_to_hub:
             print(f"pushed: {push_folder(options.output / 'model', options.push_to_hub, kind='model')}")
     except training.PreflightError as error:
-        fail_with(error)
+        fail_with_all(error.faults, 2)
     except (ValueError, FileNotFoundError) as error:
         fail(str(error), 2)
     except training.TrainingFailedError as error:
@@ -76,14 +76,6 @@ def run(argv: list[str]) -> None:
     except (OSError, ConnectionError) as error:
         fail(f"{type(error).__name__}: {error}", 1)
     print(summary)
-
-
-def fail_with(error: training.PreflightError) -> None:
-    """Print each fault on a line of its own and end with exit 2."""
-    *others, last = error.faults
-    for fault in others:
-        print(f"error: {fault}", file=sys.stderr)
-    fail(last, 2)
 
 
 def run_with_progress(options: training.TrainOptions) -> Path:

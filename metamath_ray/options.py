@@ -188,5 +188,11 @@ def _one_line(error: ValidationError) -> str:
 
 def fail(message: str, code: int) -> NoReturn:
     """Print why the job ends, on one line, and end it with `code` (2 bad input, 3 stopped, 1 failure)."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201  # the jobs' last word
+    fail_with_all([message], code)
+
+
+def fail_with_all(messages: Sequence[str], code: int) -> NoReturn:
+    """The same for several reasons, a line each."""
+    for message in messages:
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201  # the jobs' last words
     sys.exit(code)

@@ -5,25 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from metamath_ray.reports._run import BadReportInputError, load_config, read_text
+from metamath_ray.reports._run import BadReportInputError, Interval, Record, load_config, read_text
 
 _WRITER = "the ablation job"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
-
-
-class Interval(_Record):
-    """A 95 % interval."""
-
-    low: float
-    high: float
-
-
-class MixRows(_Record):
+class MixRows(Record):
     """What a mix's training sets hold: rows, tokens, and rows by type."""
 
     name: str
@@ -32,14 +21,14 @@ class MixRows(_Record):
     by_type: dict[str, int]
 
 
-class SeedScore(_Record):
+class SeedScore(Record):
     """The accuracy of one seed's student."""
 
     seed: int
     accuracy: float
 
 
-class PaperNumber(_Record):
+class PaperNumber(Record):
     """A mix's accuracy in the paper, a share by benchmark; `data` are the seed problems of its rows."""
 
     mix: str
@@ -48,7 +37,7 @@ class PaperNumber(_Record):
     accuracy: dict[str, float]
 
 
-class MixScore(_Record):
+class MixScore(Record):
     """A mix on a benchmark: the mean over its seeds, and the paper's number where it may stand beside ours."""
 
     mix: str
@@ -59,7 +48,7 @@ class MixScore(_Record):
     paper: PaperNumber | None
 
 
-class MixDifference(_Record):
+class MixDifference(Record):
     """The accuracy of `second` less that of `first`."""
 
     first: str
@@ -72,7 +61,7 @@ class MixDifference(_Record):
     p_holm: float
 
 
-class BenchmarkScores(_Record):
+class BenchmarkScores(Record):
     """A benchmark: `split` is dev or test."""
 
     benchmark: str
@@ -82,14 +71,14 @@ class BenchmarkScores(_Record):
     differences: tuple[MixDifference, ...]
 
 
-class PaperNumbers(_Record):
+class PaperNumbers(Record):
     """The paper's numbers for the mixes of these names, and whose they are."""
 
     model: str
     numbers: tuple[PaperNumber, ...]
 
 
-class AblationStatistics(_Record):
+class AblationStatistics(Record):
     """`statistics.json`."""
 
     version: str

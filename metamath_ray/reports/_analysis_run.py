@@ -7,25 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from metamath_ray.reports._run import BadReportInputError, load_config, read_text
+from metamath_ray.reports._run import BadReportInputError, Interval, Record, load_config, read_text
 
 _WRITER = "the analysis job"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
-
-
-class Interval(_Record):
-    """A 95 % interval."""
-
-    low: float
-    high: float
-
-
-class Rows(_Record):
+class Rows(Record):
     """A set of rows that was analysed."""
 
     name: str
@@ -34,7 +23,7 @@ class Rows(_Record):
     blank: int
 
 
-class Gain(_Record):
+class Gain(Record):
     """Squared distances of new rows to the base set; quantiles at 5, 25, 50, 75 and 95 %."""
 
     rows: int
@@ -44,7 +33,7 @@ class Gain(_Record):
     num_zero: int
 
 
-class Recall(_Record):
+class Recall(Record):
     """How often the index found the true nearest."""
 
     num_checked: int
@@ -52,7 +41,7 @@ class Recall(_Record):
     mean_excess: float
 
 
-class NearestPair(_Record):
+class NearestPair(Record):
     """A new row and its nearest."""
 
     row_id: str
@@ -62,7 +51,7 @@ class NearestPair(_Record):
     nearest_text: str
 
 
-class Diversity(_Record):
+class Diversity(Record):
     """Diversity gain."""
 
     total: Gain
@@ -79,7 +68,7 @@ class Diversity(_Record):
     closest: tuple[NearestPair, ...]
 
 
-class TokensPerplexity(_Record):
+class TokensPerplexity(Record):
     """A group's perplexity over its tokens; mean and quantiles of its rows'."""
 
     tokens: int
@@ -89,7 +78,7 @@ class TokensPerplexity(_Record):
     quantiles: tuple[float, float, float, float, float]
 
 
-class PerplexityGroup(_Record):
+class PerplexityGroup(Record):
     """The rows of a set and type; `type` is "" for the whole set."""
 
     set: str
@@ -99,7 +88,7 @@ class PerplexityGroup(_Record):
     text: TokensPerplexity
 
 
-class Perplexity(_Record):
+class Perplexity(Record):
     """Perplexity under a base model."""
 
     groups: tuple[PerplexityGroup, ...]
@@ -109,7 +98,7 @@ class Perplexity(_Record):
     num_blank: int
 
 
-class OverlapGroup(_Record):
+class OverlapGroup(Record):
     """Rows that share something with the base set."""
 
     rows: int
@@ -126,7 +115,7 @@ class OverlapGroup(_Record):
         return self.rows - self.exact - self.near - self.gram_only
 
 
-class Overlap(_Record):
+class Overlap(Record):
     """Overlap and near-duplicates of two sets."""
 
     total: OverlapGroup
@@ -140,7 +129,7 @@ class Overlap(_Record):
     miss_at_threshold: float
 
 
-class Third(_Record):
+class Third(Record):
     """A third of the problems by length."""
 
     name: str
@@ -152,7 +141,7 @@ class Third(_Record):
     interval: Interval
 
 
-class LengthScores(_Record):
+class LengthScores(Record):
     """A benchmark's thirds under one rule set."""
 
     evaluation: str
@@ -164,13 +153,13 @@ class LengthScores(_Record):
     fall_interval: Interval
 
 
-class Length(_Record):
+class Length(Record):
     """Accuracy by length of question."""
 
     scores: tuple[LengthScores, ...]
 
 
-class Mix(_Record):
+class Mix(Record):
     """A data mix."""
 
     mix: str
@@ -178,7 +167,7 @@ class Mix(_Record):
     accuracy: float
 
 
-class Correlation(_Record):
+class Correlation(Record):
     """Pearson's correlation over mixes."""
 
     n: int
@@ -190,7 +179,7 @@ class Correlation(_Record):
     mixes: tuple[Mix, ...]
 
 
-class AnalysisSummary(_Record):
+class AnalysisSummary(Record):
     """`summary.json`; None for an analysis that was not asked for."""
 
     version: str

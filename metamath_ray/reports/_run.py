@@ -18,11 +18,20 @@ class BadReportInputError(ValueError):
     """A run directory from which no page or card can be made; the text names the file and what is wrong."""
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """A part of what a job wrote; what is not read here is left alone."""
+
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
 
-class TeacherTotals(_Record):
+class Interval(Record):
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+
+class TeacherTotals(Record):
     """What this run asked of the teacher: made (sent), reused (already in the ledger); tokens of those made."""
 
     model: str
@@ -36,7 +45,7 @@ class TeacherTotals(_Record):
     retries: int = 0
 
 
-class LedgerTotals(_Record):
+class LedgerTotals(Record):
     """What the replies that the rows come from took, whichever run asked for them."""
 
     replies: int
@@ -45,7 +54,7 @@ class LedgerTotals(_Record):
     usd: float
 
 
-class TypeYield(_Record):
+class TypeYield(Record):
     """Counters of one released type; `target` None has no limit."""
 
     questions: int
@@ -70,7 +79,7 @@ class TypeYield(_Record):
         return int(getattr(self, verdict))
 
 
-class UnmetTarget(_Record):
+class UnmetTarget(Record):
     """A type that has fewer rows than asked for, and why no further round was sampled."""
 
     selected: int
@@ -78,7 +87,7 @@ class UnmetTarget(_Record):
     why: str
 
 
-class PathDifference(_Record):
+class PathDifference(Record):
     """Paths of one type, graded by the paper's cleaning and by the fixed rules; `points` are percentage points."""
 
     paths: int
@@ -92,7 +101,7 @@ class PathDifference(_Record):
     points: float
 
 
-class SeedDifference(_Record):
+class SeedDifference(Record):
     """How the seeds' masks and clauses differ between the paper's rules and the fixed ones."""
 
     seeds: int
@@ -105,7 +114,7 @@ class SeedDifference(_Record):
     clauses_empty_paper: int
 
 
-class CompatDifference(_Record):
+class CompatDifference(Record):
     """Both rule sets on the run's own paths and seeds."""
 
     by_type: dict[str, PathDifference]
@@ -113,7 +122,7 @@ class CompatDifference(_Record):
     seeds: SeedDifference
 
 
-class DroppedExample(_Record):
+class DroppedExample(Record):
     """A correct path that is no row, and what it repeats or shares."""
 
     type: str
@@ -122,7 +131,7 @@ class DroppedExample(_Record):
     against: str = ""
 
 
-class Summary(_Record):
+class Summary(Record):
     """`summary.json`."""
 
     version: str
