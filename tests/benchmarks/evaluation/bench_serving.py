@@ -1,11 +1,12 @@
 """Throughput and texts of an evaluation through Ray Serve against offline `vllm.LLM.generate`, in one run.
 
-    python tests/benchmarks/evaluation/bench_serving.py --model MODEL_FOLDER --benchmark gsm8k:test.jsonl --num 200
+    python tests/benchmarks/evaluation/bench_serving.py --model MODEL_FOLDER --benchmark gsm8k:test.jsonl --rounds 3
     python tests/benchmarks/evaluation/bench_serving.py --model MODEL_FOLDER --benchmark gsm8k:test.jsonl --num 100 --exact
 
 Same prompts in the same order, same engine arguments, same environment; each in a process of its own, one after the
-other. Expected: through Serve at least 0.95 of offline; grading and writing under 2 % of the whole; with `--exact`
-every text identical. Without it (bf16) some texts differ, as the batches do: it says how many, and how many verdicts.
+other, `--rounds` times, the other one first each time. Expected: through Serve at least 0.95 of offline (the median of
+the rounds' ratios); grading and writing under 2 % of the whole; with `--exact` every text identical. Without it (bf16)
+some texts differ, as the batches do: it says how many, and how many verdicts.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from metamath_ray.evaluation import (
@@ -45,20 +47,22 @@ def main() -> None:
     parser.add_argument("--max-new-tokens", type=int, default=128)
     parser.add_argument("--max-num-seqs", type=int, default=64)
     parser.add_argument("--exact", action="store_true")
-    parser.add_argument("--order", choices=("offline-first", "serve-first"), default="offline-first")
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--offline-into", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.offline_into:
         run_offline(args)
         return
+    ratios = [one_round(args, serve_first=number % 2 == 0) for number in range(args.rounds)]
+    print(f"serve / offline: {', '.join(f'{ratio:.3f}' for ratio in ratios)}; median {median(ratios):.3f}")
+
+
+def one_round(args: argparse.Namespace, *, serve_first: bool) -> float:
+    """Both sides, one after the other; the ratio of their rates."""
+    sides = [through_serve, offline] if serve_first else [offline, through_serve]
     with tempfile.TemporaryDirectory() as folder:
-        sides = [lambda: offline(args, Path(folder)), lambda: through_serve(args, Path(folder))]
-        if args.order == "serve-first":
-            sides.reverse()
-        results: dict[str, Any] = {}
-        for side in sides:
-            results |= side()
-    report(results["offline"], results["serve"])
+        results = {side: side(args, Path(folder)) for side in sides}
+    return report(results[offline], results[through_serve])
 
 
 def options_of(args: argparse.Namespace) -> list[str]:
@@ -74,7 +78,8 @@ def offline(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """`run_offline` in a process of its own."""
     path = folder / "offline.json"
     subprocess.run([sys.executable, __file__, *sys.argv[1:], "--offline-into", str(path)], check=True)
-    return {"offline": json.loads(path.read_text())}
+    result: dict[str, Any] = json.loads(path.read_text())
+    return result
 
 
 def run_offline(args: argparse.Namespace) -> None:
@@ -121,28 +126,29 @@ def through_serve(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     summary = json.loads((output / "summary.json").read_text())
     (predictions,) = load_all_predictions(output).values()
     return {
-        "serve": {
-            "seconds": summary["timings"]["asking"],
-            "tokens": sum(one.completion_tokens for one in predictions),
-            "predictions": predictions,
-            "timings": summary["timings"],
-            "whole": summary["seconds"],
-        }
+        "seconds": summary["timings"]["asking"],
+        "tokens": sum(one.completion_tokens for one in predictions),
+        "predictions": predictions,
+        "timings": summary["timings"],
+        "whole": summary["seconds"],
     }
 
 
-def report(offline: dict[str, Any], serve: dict[str, Any]) -> None:
-    """Print both rates, their ratio, the shares that differ, and what grading and writing cost."""
+def report(offline: dict[str, Any], serve: dict[str, Any]) -> float:
+    """Print both rates, the shares that differ, and what grading and writing cost; give the ratio of the rates."""
     rates = {
         name: side["tokens"] / side["seconds"] for name, side in (("offline", offline), ("serve", serve))
     }
     for name, side in (("offline", offline), ("serve", serve)):
         print(f"{name}: {side['tokens']} tokens in {side['seconds']:.1f} s, {rates[name]:.1f} tokens/s")
-    print(f"serve / offline: {rates['serve'] / rates['offline']:.3f}")
     report_difference(offline["completions"], serve["predictions"])
     timings = serve["timings"]
     beside = timings["grading"] + timings["writing"] + timings["tables"]
-    print(f"grading and writing: {beside:.2f} s, {beside / serve['whole']:.2%} of {serve['whole']:.1f} s")
+    print(
+        f"grading and writing: {beside:.2f} s, {beside / serve['whole']:.2%} of {serve['whole']:.1f} s",
+        flush=True,
+    )
+    return rates["serve"] / rates["offline"]
 
 
 def report_difference(completions: dict[str, list[str]], predictions: Sequence[Prediction]) -> None:

@@ -1,5 +1,6 @@
 """The DeepSpeed loop against a bare PyTorch loop and against itself with other workers, and what it refuses."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,16 @@ def test_every_zero_stage_and_number_of_workers_learns_as_a_bare_loop(
     assert max(norms) > options.max_grad_norm, "no step was clipped, so that was not compared"
     check_the_partial_last_step(two.pop())
     for run in two + one:
-        assert losses_of(run) == pytest.approx(losses, abs=1e-5), run["output"]
-        assert [step.grad_norm for step in steps_of(run)] == pytest.approx(norms, rel=1e-4), run["output"]
+        name = Path(run["output"]).name
+        print(
+            f"{name}: losses differ from the bare loop's by {largest_difference(losses_of(run), losses):.1e}"
+        )
+        assert losses_of(run) == pytest.approx(losses, abs=1e-5), name
+        assert [step.grad_norm for step in steps_of(run)] == pytest.approx(norms, rel=1e-4), name
+
+
+def largest_difference(some: Sequence[float], others: Sequence[float]) -> float:
+    return max(abs(one - other) for one, other in zip(some, others, strict=True))
 
 
 def check_the_partial_last_step(run: dict[str, Any]) -> None:
