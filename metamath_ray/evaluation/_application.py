@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from metamath_ray.evaluation._background import ask_for_calm, yield_to_engines
 from metamath_ray.evaluation._options import ModelOptions
 from metamath_ray.evaluation._replica import (
     NAMESPACE,
@@ -33,13 +34,6 @@ _HEALTH_TIMEOUT_S = 60.0  # a replica on a busy machine may be slow to say that 
 _ROOM = 4  # requests that a replica takes for each that its engine decodes: vLLM queues the rest
 _GRACE_S = 30.0  # the engine's own deadline comes first: it knows why
 _OTHERS_DRAIN_S = 120.0
-_CALM = {
-    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1",
-    "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "5000",
-    "REPORTER_UPDATE_INTERVAL_MS": "30000",
-    "RAY_enable_metrics_collection": "0",
-}
-"""A local Ray that shares its cores with an engine whose threads spin: idle, it takes half of what it would."""
 _REASON = re.compile(r"EngineStartError(?:\([^)]*\))?: ?(.+)")
 
 
@@ -66,8 +60,7 @@ def start_ray_for_serve() -> None:
     os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "120")  # 15 s is short on a busy machine
     if not _is_ray_initialized():
         if os.environ.get("RAY_ADDRESS", "") in ("", "local"):
-            for name, value in _CALM.items():
-                os.environ.setdefault(name, value)
+            ask_for_calm()
         start_ray(shows_worker_output=False)
     from ray import serve  # noqa: F401  # sets its logger up, which is then made quiet
 
@@ -144,6 +137,7 @@ def run_application(
             _take_down(name, timeout_s=_OTHERS_DRAIN_S)
         (handle,) = serve.run_many([target], wait_for_applications_running=False)
         _wait_until_running(name, setup.options.start_timeout_s + _GRACE_S)
+        yield_to_engines()
         yield Application(handle, _describe(handle))
     finally:
         _take_down(name, timeout_s=drain_s + _GRACE_S)

@@ -23,7 +23,7 @@ from metamath_ray.training._storage import run_id
 INTERRUPTED = "error: interrupted; run the same command again to go on from the newest checkpoint"
 KEPT = 3
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
