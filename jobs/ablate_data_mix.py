@@ -20,7 +20,7 @@ from metamath_ray import ablation, training
 from metamath_ray.interrupt import INTERRUPTED, end_on_signals
 from metamath_ray.options import fail, fail_with_all, parse_options
 from metamath_ray.progress import show_duration
-from metamath_ray.start_ray import check_output, quiet_ray_data, start_ray
+from metamath_ray.start_ray import check_output, prepare_ray_data, start_ray
 
 
 def main(argv: list[str]) -> None:
@@ -49,7 +49,7 @@ def run(argv: list[str]) -> None:
         if options.plan:
             return
         start_ray(needs_dashboard=not options.is_in_process, shows_worker_output=False)
-        quiet_ray_data()
+        prepare_ray_data()
         summary = ablation.run_ablation(plan, on_progress=ProgressLines().show)
     except training.PreflightError as error:
         fail_with_all(error.faults, 2)

@@ -30,7 +30,7 @@ from metamath_ray.interrupt import INTERRUPTED, end_on_signals
 from metamath_ray.options import fail, parse_options
 from metamath_ray.progress import show_duration
 from metamath_ray.reports import write_analysis_report
-from metamath_ray.start_ray import quiet_ray_data, start_ray
+from metamath_ray.start_ray import check_output, prepare_ray_data, start_ray
 
 PROGRESS_S = 5.0
 
@@ -41,6 +41,7 @@ def main(argv: list[str]) -> None:
     end_on_signals("error: interrupted; run the same command again")
     try:
         options = parse_options(AnalysisOptions, argv, prog="analyze_data.py", description=__doc__ or "")
+        check_output(options.output, option="--output")
         summary = run(plan_analysis(options))
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
         fail(str(error), 2)
@@ -57,7 +58,7 @@ def run(plan: AnalysisPlan) -> Path:
     """Run the analyses with progress, then write the page; gives the summary's path."""
     if plan.needs_ray:
         start_ray(shows_worker_output=False)
-        quiet_ray_data()
+        prepare_ray_data()
     progress = ProgressLines()
     summary = run_analyses(plan, on_progress=progress.show)
     progress.end()

@@ -35,7 +35,7 @@ from metamath_ray.interrupt import INTERRUPTED, end_on_signals
 from metamath_ray.options import fail, parse_options
 from metamath_ray.reports import write_build_report, write_dataset_card
 from metamath_ray.run_folder import BadRunFolderError
-from metamath_ray.start_ray import ClusterError, check_output, quiet_ray_data, start_ray
+from metamath_ray.start_ray import ClusterError, check_output, prepare_ray_data, start_ray
 from metamath_ray.teacher import (
     ApiKeys,
     Endpoint,
@@ -81,7 +81,7 @@ def run(argv: list[str]) -> None:
     try:
         with open_run_dir(options, prompts=inputs.prompts, seeds=inputs.seeds.problems) as folder:
             start_ray()
-            quiet_ray_data()
+            prepare_ray_data()
             summary = run_with_progress(Build(inputs, folder))
             show(folder, push_to=options.push_to_hub)
     except (BadRunFolderError, ClusterError, LedgerInUseError) as error:

@@ -22,7 +22,7 @@ from metamath_ray.interrupt import INTERRUPTED, end_on_signals
 from metamath_ray.options import fail, fail_with_all, parse_options
 from metamath_ray.progress import show_duration
 from metamath_ray.reports import write_training_report
-from metamath_ray.start_ray import check_output, quiet_ray_data, start_ray
+from metamath_ray.start_ray import check_output, prepare_ray_data, start_ray
 
 RECENT_STEPS = 20
 
@@ -61,7 +61,7 @@ def run(argv: list[str]) -> None:
         fail(str(error), 2)
     try:
         start_ray(needs_dashboard=True, shows_worker_output=False)
-        quiet_ray_data()
+        prepare_ray_data()
         training.check_running_cluster(options)
         summary = run_with_progress(options)
         print(f"report: {write_training_report(options.output)}")

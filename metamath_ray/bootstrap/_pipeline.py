@@ -167,7 +167,7 @@ def run_round(
     """Run one round's plan through the cluster; its candidates are in `folder` as Parquet afterwards."""
     import ray
     from ray.data import ActorPoolStrategy, TaskPoolStrategy
-    from ray.exceptions import RayTaskError
+    from ray.exceptions import RayError, RayTaskError
 
     blocks = split_plan(plan, num_rows=_rows_a_block(options), compat=options.compat)
     pool = partial(
@@ -201,6 +201,8 @@ def run_round(
         graded.write_parquet(str(folder))
     except RayTaskError as error:
         raise os_error_in(error) or error from None
+    except RayError as error:
+        raise ConnectionError(f"Ray lost a worker ({' '.join(str(error).split())}); run again to go on") from None
 
 
 def split_plan(plan: pa.Table, *, num_rows: int, compat: Compat) -> list[pa.Table]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metamath_ray.evaluation._options import EngineOptions
+from metamath_ray.hub import check_hub_model
 from metamath_ray.start_ray import starts_here
 
 Device = Literal["cpu", "gpu"]
@@ -16,7 +17,6 @@ Device = Literal["cpu", "gpu"]
 _WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "tekken.json", "vocab.json")
 _BYTES_OF_GB = 10**9
-_HUB_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,7 @@ def resolve_model(model: str) -> str:
         return str(folder.resolve())
     if folder.exists():
         raise ValueError(f"model {model!r} is a file; give the folder of a Hugging Face model")
-    if model.count("/") != 1 or model[0] in "./~":
-        raise ValueError(f"model {model!r}: there is no such folder")
-    _check_hub_model(model)
+    check_hub_model(model)
     return model
 
 
@@ -151,6 +149,8 @@ def _check_model_folder(folder: Path) -> None:
         raise ValueError(f"model folder {folder} has no tokenizer: none of {', '.join(_TOKENIZERS)}")
     for index in folder.glob("*.index.json"):
         parts = set(_read_json(index, f"model folder {folder}").get("weight_map", {}).values())
+        if odd := [name for name in parts if Path(str(name)).name != name]:
+            raise ValueError(f"{index} names {odd[0]!r}, which is no file beside it")
         missing = sorted(name for name in parts if not (folder / name).is_file())
         if missing:
             raise ValueError(
@@ -175,26 +175,6 @@ def _check_safetensors(folder: Path) -> None:
             raise ValueError(
                 f"model folder {folder}: {path.name} is no whole safetensors file; fetch the model again"
             )
-
-
-def _check_hub_model(model: str) -> None:
-    """One look, without the hub library's retries: it is in the cache, or the hub has it."""
-    import httpx
-    from huggingface_hub import get_token, hf_hub_url, try_to_load_from_cache
-
-    missing = f"model {model!r}: there is no such folder"
-    try:
-        if isinstance(try_to_load_from_cache(model, "config.json"), str):
-            return
-        url = hf_hub_url(model, "config.json")
-        headers = {"authorization": f"Bearer {token}"} if (token := get_token()) else {}
-        answer = httpx.head(url, headers=headers, follow_redirects=True, timeout=_HUB_TIMEOUT_S)
-    except httpx.HTTPError as error:
-        raise ValueError(f"{missing}, and the hub can't be reached: {error}") from None
-    except ValueError as error:  # no name that the hub could have
-        raise ValueError(f"{missing}: {error}") from None
-    if not answer.is_success:
-        raise ValueError(f"{missing}, and the hub does not give it ({answer.status_code})")
 
 
 def _holds_weights(folder: Path) -> bool:

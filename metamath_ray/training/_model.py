@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metamath_ray.hub import check_hub_model
 from metamath_ray.training._options import Attention, DeviceKind, Precision, TrainOptions
 
 if TYPE_CHECKING:
@@ -158,9 +159,8 @@ def _check_place(model: str) -> None:
     folder = Path(model)
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise ValueError(f"model {model!r} is a folder without config.json: not a Hugging Face model")
-    looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1
-    if looks_like_path and not folder.is_dir():
-        raise ValueError(f"model {model!r} is a folder that does not exist")
+    if not folder.is_dir():
+        check_hub_model(model)
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,9 +1,10 @@
 """Is a model's folder whole? Answered from file names, sizes and headers, before anything is loaded."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from metamath_ray.hub import check_hub_model
 
 _TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
 
@@ -17,9 +18,11 @@ def check_model(model: str) -> tuple[list[str], list[str]]:
     folder = Path(model).expanduser()
     if folder.is_dir():
         return list(check_model_folder(folder)), []
-    if model.startswith((".", "/", "~")) or model.count("/") > 1:
-        return [f"model {model} is no folder here; give a Hugging Face folder, or a hub name OWNER/NAME"], []
-    return _check_hub(model)
+    try:
+        is_here = check_hub_model(model)
+    except ValueError as error:
+        return [f"{error}; give a Hugging Face folder, or a hub name OWNER/NAME"], []
+    return [], [] if is_here else [f"model {model} will be fetched from the hub"]
 
 
 def check_model_folder(folder: Path) -> Iterator[str]:
@@ -35,7 +38,8 @@ def _check_weights(folder: Path) -> Iterator[str]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         try:
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            shards = sorted({str(name) for name in names})
         except (ValueError, KeyError, TypeError, AttributeError):
             yield f"model {folder}: {index.name} has no weight_map; fetch the model again"
             return
@@ -46,6 +50,9 @@ def _check_weights(folder: Path) -> Iterator[str]:
         return
     else:
         yield f"model {folder} has no weights (model.safetensors, or shards with their index); fetch the model again"
+        return
+    if odd := [name for name in shards if Path(name).name != name]:
+        yield f"model {folder}: {index.name} names {odd[0]!r}, which is no file beside it; fetch the model again"
         return
     missing = [name for name in shards if not (folder / name).is_file()]
     if missing:
@@ -72,15 +79,3 @@ def _fault_of(file: Path) -> str | None:
             return "has no readable safetensors header"
     whole = 8 + header_bytes + max(ends, default=0)
     return None if size == whole else f"has {size:,} bytes instead of {whole:,}"
-
-
-def _check_hub(model: str) -> tuple[list[str], list[str]]:
-    from huggingface_hub import try_to_load_from_cache
-
-    if isinstance(try_to_load_from_cache(model, "config.json"), str):
-        return [], []
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
-        return [
-            f"model {model} is not in the hub's cache, and HF_HUB_OFFLINE is set; unset it, or give a folder"
-        ], []
-    return [], [f"model {model} will be fetched from the hub"]

@@ -285,7 +285,7 @@ MISTAKES = {
         SERVE, "--model {folder}/bare", ("bare has no weights",), prepare=bare_model("model.safetensors")
     ),
     "model-offline": Mistake(
-        TRAIN, "--data bundled --model owner/name", ("owner/name is not in the hub's cache", "HF_HUB_OFFLINE"),
+        TRAIN, "--data bundled --model owner/name", ("owner/name", "not in the hub's cache", "HF_HUB_OFFLINE"),
         env={"HF_HUB_OFFLINE": "1", "HF_HOME": "{folder}/hf"},
     ),
     # The machine

@@ -1,13 +1,46 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 
-from metamath_ray.start_ray import ClusterError, _check_address, _why_not, check_output, start_ray
+from metamath_ray.start_ray import (
+    WAIT_FOR_NODES,
+    ClusterError,
+    _check_address,
+    _why_not,
+    check_output,
+    make_room,
+    start_ray,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+FIRST_WORKER_DIES = """
+import os
+from metamath_ray.start_ray import prepare_ray_data, start_ray
+
+class Fickle:
+    def __init__(self):
+        try:
+            open(os.environ["MARK"], "x")
+        except FileExistsError:
+            return
+        raise RuntimeError("the first worker dies as it starts")
+
+    def __call__(self, batch):
+        return batch
+
+start_ray(shows_worker_output=False)
+import ray
+if os.environ["PREPARED"] == "yes":
+    prepare_ray_data()
+print("sum", ray.data.range(8).map_batches(Fickle, compute=ray.data.ActorPoolStrategy(size=1)).sum("id"))
+"""
 
 
 @pytest.mark.parametrize(
@@ -88,3 +121,61 @@ def test_a_relative_output_of_a_submitted_job_is_refused(
     check_output(tmp_path / "run", option="--output")
     with pytest.raises(ValueError, match="--output runs/x is relative"):
         check_output(Path("runs/x"), option="--output")
+
+
+class Group:
+    """A placement group that is ready after so many seconds of waiting."""
+
+    def __init__(self, ready_after_s: float) -> None:
+        self.ready_after_s = ready_after_s
+        self.waited_s: list[float] = []
+
+    def wait(self, timeout_s: float) -> bool:
+        self.waited_s.append(timeout_s)
+        return timeout_s >= self.ready_after_s
+
+
+@pytest.mark.parametrize(
+    ("ready_after_s", "waited_s"), [(0, [2.0]), (60, [2.0, 1800])], ids=["there", "to-come"]
+)
+def test_room_is_asked_for_waited_for_and_given_back(
+    monkeypatch: pytest.MonkeyPatch, ready_after_s: float, waited_s: list[float]
+) -> None:
+    group, asked, removed = Group(ready_after_s), [], []
+    monkeypatch.setattr(ray.util, "placement_group", lambda bundles: asked.append(bundles) or group)
+    monkeypatch.setattr(ray.util, "remove_placement_group", removed.append)
+    monkeypatch.setenv(WAIT_FOR_NODES, "1800")
+    make_room({"GPU": 1.0}, 2)
+    assert asked == [[{"GPU": 1.0}, {"GPU": 1.0}]]
+    assert removed == [group]
+    assert group.waited_s == waited_s
+
+
+def test_no_room_is_asked_for_unless_the_environment_says_how_long_to_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(WAIT_FOR_NODES, raising=False)
+    monkeypatch.delattr(ray.util, "placement_group")
+    make_room({"GPU": 1.0}, 2)
+    monkeypatch.setenv(WAIT_FOR_NODES, "a while")
+    with pytest.raises(ValueError, match="must be a number of seconds, got 'a while'"):
+        make_room({"GPU": 1.0}, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("prepared", "expected"), [("yes", True), ("no", False)], ids=["prepared", "control"]
+)
+def test_a_worker_that_dies_as_it_starts_is_replaced(prepared: str, expected: bool, tmp_path: Path) -> None:
+    """As Ray lets one now and then on a busy machine: a build ended of it."""
+    environment = os.environ | {"MARK": str(tmp_path / "mark"), "PREPARED": prepared}
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_WORKER_DIES],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert ("sum 28" in done.stdout) == expected, done.stderr
+    assert (tmp_path / "mark").exists()

@@ -121,10 +121,10 @@ def start_local_ray() -> None:
     os.environ.pop("RAY_ADDRESS", None)
     import ray
 
-    from metamath_ray.start_ray import quiet_ray_data
+    from metamath_ray.start_ray import prepare_ray_data
 
     ray.init(address="local", include_dashboard=False, log_to_driver=False)
-    quiet_ray_data()
+    prepare_ray_data()
 
 
 def peak_mb() -> float:

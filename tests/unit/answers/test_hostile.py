@@ -21,6 +21,8 @@ from metamath_ray.answers import (
     grade_many,
 )
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 VERDICTS = {"correct", "incorrect", "no_answer", "unknown"}
 MEGABYTE = 1_000_000

@@ -16,6 +16,8 @@ import pytest
 from metamath_ray.answers import SymbolicPool, equal
 from metamath_ray.answers._symbolic_pool import default_pool
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 NEEDS_SYMBOLIC = (r"\log 8", r"3\log 2")
 

@@ -10,6 +10,8 @@ import pytest
 
 from metamath_ray.answers import Comparison, equal
 
+pytestmark = pytest.mark.slow
+
 NEEDS_SYMBOLIC = (r"\log 8", r"3\log 2")
 HANGS = (r"9^{9^{9^{9}}} + \log 8", "3")
 EXPECTED = [

@@ -11,6 +11,8 @@ from metamath_ray.bootstrap._questions import SOLVE_STEP, build_questions, first
 from metamath_ray.bootstrap._same_problem import same_numbers
 from metamath_ray.problems import Problem, load_problems
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = BuildOptions(masks_per_seed=99)
 
 

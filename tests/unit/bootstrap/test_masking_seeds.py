@@ -15,6 +15,8 @@ from metamath_ray.bootstrap._masking import find_masks
 from metamath_ray.bootstrap._masking_math import clean_latex_number
 from metamath_ray.problems import Style
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.published
 def test_paper_masks_hold_every_published_fobar_row(published):

@@ -17,6 +17,8 @@ from metamath_ray.bootstrap._selection_records import (
     row_id,
 )
 
+pytestmark = pytest.mark.slow
+
 SEED = "Mia picks 12 plums on each of 5 days and gives a third of them to a friend. How many does she keep?"
 REWORDED = "Over 5 days Mia gathers 12 plums daily; a friend gets a third. What number of plums has she left?"
 LEAKED = "A gardener fills 6 trays with 18 seedlings each, and 11 of them die in a frost. How many live on?"

@@ -8,6 +8,8 @@ from asking import one, run
 from metamath_ray.teacher import Failure, Reply
 from metamath_ray.teacher._health import Backoff
 
+pytestmark = pytest.mark.slow
+
 QUICK = Backoff(first_s=0.01, max_s=0.05)
 
 

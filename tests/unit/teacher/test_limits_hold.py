@@ -5,12 +5,15 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_cluster import KeptState, most_in_a_window
 
 from metamath_ray.teacher import Governor, TeacherOptions
 from metamath_ray.teacher._demands import LEASE_S, Demand, EndpointReport, Lease
+
+pytestmark = pytest.mark.slow
 
 TOKENS_A_CALL = 700
 

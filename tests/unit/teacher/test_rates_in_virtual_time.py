@@ -5,6 +5,8 @@ from virtual_cluster import Load, most_in_a_window
 
 from metamath_ray.teacher import TeacherOptions
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("rpm", [60, 1200, 6000])
 @pytest.mark.parametrize("num_workers", [1, 4, 32])

@@ -87,8 +87,13 @@ def test_missing_weights_are_named(broken_model: Path) -> None:
 @pytest.mark.parametrize("load", [load_tokenizer, load_config])
 @pytest.mark.parametrize(
     ("model", "complaint"),
-    [("", "got ''"), ("./not/there", "does not exist"), ("/no/such/folder", "does not exist")],
-    ids=["empty", "relative", "absolute"],
+    [
+        ("", "got ''"),
+        ("gone", "there is no such folder$"),
+        ("./not/there", "there is no such folder$"),
+        ("/no/such/folder", "there is no such folder$"),
+    ],
+    ids=["empty", "name", "relative", "absolute"],
 )
 def test_a_model_that_is_not_there_is_refused_without_asking_the_hub(
     load: object, model: str, complaint: str

@@ -7,6 +7,7 @@ from importlib.metadata import version as real_version
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from metamath_ray.training import TrainOptions, _preflight
@@ -74,7 +75,7 @@ def test_an_empty_model_folder_is_refused(make: Make, tmp_path: Path) -> None:
 
 
 def test_a_missing_model_folder_is_refused(make: Make) -> None:
-    assert "is no folder here" in only_fault(make(model="./nowhere/at/all"))
+    assert "there is no such folder" in only_fault(make(model="./nowhere/at/all"))
 
 
 def break_weights(folder: Path, how: str) -> None:
@@ -115,6 +116,7 @@ def test_a_hub_name_is_noted_and_refused_where_the_hub_is_off(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = make(model="nobody/has-this-model")
+    monkeypatch.setattr("httpx.head", lambda *_, **__: httpx.Response(200))
     assert check_training(options, machine=CPU) == [
         "model nobody/has-this-model will be fetched from the hub"
     ]
