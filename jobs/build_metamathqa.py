@@ -25,6 +25,10 @@ from metamath_ray.bootstrap import (
     BuildStoppedError,
     Inputs,
     Load,
+    Pilot,
+    RestEstimate,
+    ask_pilot,
+    estimate_rest,
     forecast_build,
     load_inputs,
     open_run_dir,
@@ -38,6 +42,7 @@ from metamath_ray.run_folder import BadRunFolderError
 from metamath_ray.start_ray import ClusterError, check_output, prepare_ray_data, start_ray
 from metamath_ray.teacher import (
     ApiKeys,
+    BatchStatus,
     Endpoint,
     GovernorStatus,
     LedgerDamagedError,
@@ -49,6 +54,7 @@ from metamath_ray.teacher import (
 )
 
 PROGRESS_S = 10.0
+_BATCH_TIME = "up to 24 hours for the first calls, and again for the paths that follow from them"
 
 
 def main(argv: list[str]) -> None:
@@ -70,15 +76,12 @@ def run(argv: list[str]) -> None:
         inputs = load_inputs(options)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         fail(str(error), 2)
-    if options.plan:
-        try:
-            print_plan(inputs)
-        except LedgerDamagedError as error:
-            fail(str(error), 1)
-        return
-    if options.teacher.has_endpoint:
+    if options.teacher.has_endpoint and (options.pilot or not options.plan):
         check_teacher(options.teacher, inputs.api_keys)
     try:
+        if options.plan:
+            print_plan(inputs, run_pilot(inputs) if options.pilot else None)
+            return
         with open_run_dir(options, prompts=inputs.prompts, seeds=inputs.seeds.problems) as folder:
             start_ray()
             prepare_ray_data()
@@ -103,7 +106,19 @@ def show(folder: Path, *, push_to: str | None) -> None:
         print(f"pushed: {push_folder(folder, push_to, kind='dataset')}")
 
 
-def print_plan(inputs: Inputs) -> None:
+def run_pilot(inputs: Inputs) -> Pilot:
+    """Ask the pilot's questions; their replies are in the run directory's ledger, where the build finds them."""
+    with open_run_dir(inputs.options, prompts=inputs.prompts, seeds=inputs.seeds.problems) as folder:
+        pilot = ask_pilot(inputs, folder)
+    counters = pilot.counters
+    print(
+        f"pilot: {len(pilot.questions)} questions, {counters.calls_made:,} requests by single calls, "
+        f"{counters.calls_reused:,} replies reused, {counters.usd:.2f} USD; all is in the ledger"
+    )
+    return pilot
+
+
+def print_plan(inputs: Inputs, pilot: Pilot | None) -> None:
     """Say what the first round asks, what of it the ledgers hold, and what the rest costs; nothing is sent."""
     options = inputs.options
     with read_ledgers(options) as ledger:
@@ -113,18 +128,39 @@ def print_plan(inputs: Inputs) -> None:
         f"planned: {num_seeds:,} seeds, {forecast.paths:,} reasoning paths: {_load_line(planned, options.teacher)}"
     )
     print(f"in the ledger: {forecast.stored:,} of {planned.samples:,} replies")
-    print(
-        f"to send: {_load_line(left, options.teacher)}" if left.requests else "to send: 0 requests, 0.00 USD"
-    )
+    if not left.requests:
+        print("to send: 0 requests, 0.00 USD")
+    elif pilot is None:
+        print(f"to send: {_load_line(left, options.teacher)}")
+    else:
+        print("to send, by what the pilot's questions took, each with a 95 % interval:")
+        print_rest(estimate_rest(forecast.left_by_cell, pilot, options.teacher), options.teacher)
     if inputs.options.target_rows():
         print("this is the first round; further rounds ask for what the targets still miss")
 
 
+def print_rest(rest: RestEstimate, teacher: TeacherOptions) -> None:
+    """A line for each figure."""
+    lines = {
+        "requests": (rest.requests, ",.0f"),
+        "prompt tokens": (rest.prompt_tokens, ",.0f"),
+        "completion tokens": (rest.completion_tokens, ",.0f"),
+        "USD": (rest.usd, ",.2f"),
+    }
+    if teacher.interface == "chat":
+        lines["minutes or more"] = (rest.minutes(teacher), ",.1f")
+    for name, (estimate, form) in lines.items():
+        low, high = format(estimate.low, form), format(estimate.high, form)
+        print(f"  {name:18}{format(estimate.value, form):>14}  ({low} to {high})")
+    if teacher.interface == "batch":
+        print(f"  time: {_BATCH_TIME}")
+
+
 def _load_line(load: Load, teacher: TeacherOptions) -> str:
+    time = _BATCH_TIME if teacher.interface == "batch" else f"{load.minutes(teacher):,.0f} minutes or more"
     return (
         f"{load.requests:,} requests, about {load.prompt_tokens:,} prompt and {load.completion_tokens:,} "
-        f"completion tokens (estimated from characters), {load.usd(teacher):,.2f} USD, "
-        f"{load.minutes(teacher):,.0f} minutes or more"
+        f"completion tokens (estimated from characters), {load.usd(teacher):,.2f} USD, {time}"
     )
 
 
@@ -161,13 +197,33 @@ def print_progress(build: Build, ended: threading.Event) -> None:
     """A line every few seconds: what is done, rate, time left, money, acceptance. In place on a terminal."""
     started = time.monotonic()
     start, end = ("\r\033[K", "") if sys.stdout.isatty() else ("", "\n")
+    before = ""
     while not ended.wait(PROGRESS_S):
-        status = build.status()
-        if status is not None:
+        batches, status = build.batch_status(), build.status()
+        if batches is not None:
+            line = batch_line(batches)
+        elif status is not None:
             line = progress_line(status, build.num_planned, time.monotonic() - started)
+        else:
+            continue
+        if line != before:  # a batch may take a day
             print(start + line, end=end, flush=True)
+        before = line
     if sys.stdout.isatty():
         print()
+
+
+def batch_line(status: BatchStatus) -> str:
+    """The line of `print_progress` while batches are waited for."""
+    states = ", ".join(f"{count} {state}" for state, count in status.states)
+    parts = [
+        f"batches: {states}",
+        f"{status.completed:,}/{status.total:,} requests",
+        f"{status.failed:,} failed",
+        f"{status.num_ended} batches ended",
+        f"{status.usd:.2f} USD",
+    ]
+    return "  ".join(parts)
 
 
 def progress_line(status: GovernorStatus, num_planned: int, seconds: float) -> str:

@@ -15,6 +15,7 @@ import sys
 import _python  # noqa: F401  # before all that a wrong Python lacks
 
 from metamath_ray.options import fail, parse_options
+from metamath_ray.start_ray import check_output
 from metamath_ray.teacher import ExportOptions, LedgerDamagedError, export_ledger
 
 
@@ -23,6 +24,7 @@ def main(argv: list[str]) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         options = parse_options(ExportOptions, argv, prog="export_ledger.py", description=__doc__ or "")
+        check_output(options.output, option="--output")
         folder = options.folder
     except ValueError as error:
         fail(str(error), 2)

@@ -8,13 +8,7 @@ import socket
 import threading
 from pathlib import Path
 
-_LOG = logging.getLogger(__name__)
-
-WAIT_FOR_NODES = "METAMATH_RAY_WAIT_FOR_NODES_S"
-"""The environment variable with the seconds that a job waits for nodes which an autoscaler starts; unset: none."""
-
 _REACH_TIMEOUT_S = 10.0
-_AT_ONCE_S = 2.0
 _DEATHS_AT_START = 3
 _JOB_FOLDERS = "/runtime_resources/working_dir_files/"
 _OS_ERROR = re.compile(r"^\w*Error: \[Errno (\d+)\] (.+)$", re.MULTILINE)
@@ -63,28 +57,6 @@ def start_ray(*, needs_dashboard: bool = False, shows_worker_output: bool = True
 def starts_here() -> bool:
     """Whether `start_ray` starts a cluster on this machine: RAY_ADDRESS names none."""
     return os.environ.get("RAY_ADDRESS", "") in ("", "local")
-
-
-def make_room(bundle: dict[str, float], count: int) -> None:
-    """On a cluster that grows, ask for nodes that hold `count` such bundles, and wait until they are there.
-
-    For as long as `WAIT_FOR_NODES` says; whoever calls looks at the cluster's nodes then, whatever came. The request
-    ends with the call, or with the job. Ray must run. Raises `ValueError` where the variable holds no number.
-    """
-    text = os.environ.get(WAIT_FOR_NODES, "0")
-    if not text.isdecimal():
-        raise ValueError(f"{WAIT_FOR_NODES} must be a number of seconds, got {text!r}; or unset it")
-    if text == "0":
-        return
-    from ray.util import placement_group, remove_placement_group
-
-    group = placement_group([bundle] * count)
-    try:
-        if not group.wait(_AT_ONCE_S):
-            _LOG.warning("waiting up to %s s for nodes with room for %d x %s", text, count, bundle)
-            group.wait(int(text))
-    finally:
-        remove_placement_group(group)
 
 
 def prepare_ray_data() -> None:

@@ -29,7 +29,7 @@ FAULTS = (
 )
 """What can be scripted, each with `:SECONDS` behind it for a Retry-After header."""
 
-_STATUS = {
+STATUS = {
     "429": (429, "Rate limit reached", "rate_limit_exceeded"),
     "500": (500, "The server had an error", "server_error"),
     "503": (503, "The engine is overloaded", "overloaded"),
@@ -46,8 +46,8 @@ async def misbehave(request: web.Request, fault: str, after_s: str) -> web.Strea
     """The response of a fault that has no completion in it; None for the others."""
     if fault not in FAULTS:
         return error(500, f"the double knows no fault {fault!r}", "double")
-    if fault in _STATUS:
-        response = error(*_STATUS[fault])
+    if fault in STATUS:
+        response = error(*STATUS[fault])
         if after_s:
             response.headers["Retry-After"] = after_s
         return response
@@ -78,4 +78,8 @@ async def send(request: web.Request, body: bytes, fault: str) -> web.StreamRespo
 
 
 def error(status: int, message: str, code: str) -> web.Response:
-    return web.json_response({"error": {"message": message, "type": code, "code": code}}, status=status)
+    return web.json_response(error_body(message, code), status=status)
+
+
+def error_body(message: str, code: str) -> dict[str, dict[str, str]]:
+    return {"error": {"message": message, "type": code, "code": code}}

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiohttp import web
+from batch_double import BatchOptions, BatchRoutes, BatchStats
 from double_faults import error, misbehave, send
 from double_replies import reply_text
 
@@ -47,6 +48,7 @@ class DoubleOptions:
     answers: dict[str, str] = field(default_factory=dict)  # question → gold answer
     answers_file: str = ""  # the same as a JSON file
     right_share: float = 0.5  # of the replies to a question in `answers`
+    batch: BatchOptions = field(default_factory=BatchOptions)
 
 
 @dataclass
@@ -63,6 +65,7 @@ class Stats:
     by_status: collections.Counter[str] = field(default_factory=collections.Counter)
     arrivals_per_s: collections.Counter[str] = field(default_factory=collections.Counter)
     arrivals: list[float] = field(default_factory=list)
+    batch: BatchStats = field(default_factory=BatchStats)
 
 
 def prompt_digest(messages: Sequence[Any]) -> str:
@@ -86,28 +89,31 @@ class TeacherDouble:
 
     def app(self) -> web.Application:
         """The routes of the protocol and the two of the double itself."""
-        app = web.Application(client_max_size=1 << 26)
+        app = web.Application(client_max_size=1 << 28)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/stats", self._stats)
         app.router.add_post("/options", self._change)
+        BatchRoutes(self).add_to(app)
         return app
 
     def change(self, **changes: Any) -> None:
         """Behave otherwise from now on; a new `script` begins at its start."""
+        if isinstance(batch := changes.get("batch"), dict):
+            changes["batch"] = BatchOptions(**batch)
         self.options = replace(self.options, **changes)
         if "script" in changes:
             self._script = collections.deque(self.options.script)
 
     async def _stats(self, _: web.Request) -> web.Response:
-        return web.json_response(vars(self.stats))
+        return web.json_response(vars(self.stats) | {"batch": vars(self.stats.batch)})
 
     async def _change(self, request: web.Request) -> web.Response:
         self.change(**await request.json())
         return web.json_response({})
 
     async def _models(self, request: web.Request) -> web.Response:
-        if (refused := self._refuse_key(request)) is not None:
+        if (refused := self.refuse_key(request)) is not None:
             return refused
         return web.json_response(
             {
@@ -138,24 +144,25 @@ class TeacherDouble:
         digest = prompt_digest(messages)
         self.stats.by_prompt[digest] += 1
         self.stats.by_prompt_and_n[f"{digest}:{n}"] += 1
-        if (refused := self._refuse_key(request) or self._refuse_rate()) is not None:
+        if (refused := self.refuse_key(request) or self._refuse_rate()) is not None:
             return refused
         if body.get("model") not in self.options.models:
             return error(404, f"The model `{body.get('model')}` does not exist", "model_not_found")
         if self.options.reject_n and n > 1:
             return error(400, "only n=1 is supported", "unsupported_parameter")
-        fault, _, after_s = self._next_fault(messages[-1]["content"]).partition(":")
+        fault, _, after_s = self.next_fault(messages[-1]["content"]).partition(":")
         await asyncio.sleep(random.uniform(*self.options.latency_s))
         if (response := await misbehave(request, fault, after_s)) is not None:
             return response
-        return await self._complete(request, body, digest, 1 if self.options.ignore_n else n, fault)
+        return await send(request, json.dumps(self.completion(body, fault)).encode(), fault)
 
-    def _next_fault(self, last: str) -> str:
+    def next_fault(self, last: str) -> str:
+        """What a request with this last message meets."""
         if self._script:
             return self._script.popleft()
         return self.options.always if self.options.always_for in last else "ok"
 
-    def _refuse_key(self, request: web.Request) -> web.Response | None:
+    def refuse_key(self, request: web.Request) -> web.Response | None:
         wanted = self.options.api_key
         if not wanted or request.headers.get("Authorization") == f"Bearer {wanted}":
             return None
@@ -172,9 +179,9 @@ class TeacherDouble:
         self._passed.append(now)
         return None
 
-    async def _complete(
-        self, request: web.Request, body: dict[str, Any], digest: str, n: int, fault: str
-    ) -> web.StreamResponse:
+    def completion(self, body: dict[str, Any], fault: str) -> dict[str, Any]:
+        """A chat completion, as right or wrong as `fault` has it."""
+        digest, n = prompt_digest(body["messages"]), 1 if self.options.ignore_n else int(body.get("n", 1))
         texts = [
             self._text(body["messages"], digest) for _ in range(max(1, n - 1) if fault == "fewer" else n)
         ]
@@ -192,7 +199,7 @@ class TeacherDouble:
         self.stats.samples += len(choices)
         prompt_tokens = sum(len(message["content"]) for message in body["messages"]) // 4
         completion_tokens = sum(len(text) // 4 for text in texts)
-        answer = {
+        return {
             "id": f"chatcmpl-{self.stats.requests}",
             "object": "chat.completion",
             "created": int(time.time()),
@@ -204,7 +211,6 @@ class TeacherDouble:
                 "total_tokens": prompt_tokens + completion_tokens,
             },
         }
-        return await send(request, json.dumps(answer).encode(), fault)
 
     def _text(self, messages: Sequence[Any], digest: str) -> str:
         counter = 0 if self.options.steady else self.stats.samples_given[digest]
@@ -238,4 +244,6 @@ async def main(options: DoubleOptions) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(DoubleOptions(**json.loads(sys.argv[1] if len(sys.argv) > 1 else "{}"))))
+    given = json.loads(sys.argv[1] if len(sys.argv) > 1 else "{}")
+    given["batch"] = BatchOptions(**given.get("batch", {}))
+    asyncio.run(main(DoubleOptions(**given)))

@@ -49,10 +49,14 @@ class Student:
 
         disable_progress_bar()  # type: ignore[no-untyped-call]
         torch.set_num_threads(num_threads)
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(model, padding_side="left")
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(
+            model, padding_side="left", trust_remote_code=False
+        )
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
-        loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            model, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
         self._model = loaded.eval()
 
     def complete(self, requests: Sequence[Request]) -> list[Completion]:

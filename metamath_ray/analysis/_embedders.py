@@ -145,7 +145,7 @@ class _ModelEmbedder:
 
         self._setup = setup
         self._device = device_of_worker()
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(setup.place.where)
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(setup.place.where, trust_remote_code=False)
         self._tokenizer.padding_side = "right"
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token

@@ -8,6 +8,7 @@ from metamath_ray.bootstrap._ledgers import read_ledgers
 from metamath_ray.bootstrap._mask import Compat, Mask
 from metamath_ray.bootstrap._masking import find_masks
 from metamath_ray.bootstrap._options import BuildOptions
+from metamath_ray.bootstrap._pilot import Estimate, Pilot, RestEstimate, ask_pilot, estimate_rest
 from metamath_ray.bootstrap._prompts import Prompts, load_prompts
 from metamath_ray.bootstrap._run_dir import open_run_dir
 from metamath_ray.bootstrap._seeds import Seeds, load_seeds
@@ -20,12 +21,17 @@ __all__ = [
     "BuildOptions",
     "BuildStoppedError",
     "Compat",
+    "Estimate",
     "Forecast",
     "Inputs",
     "Load",
     "Mask",
+    "Pilot",
     "Prompts",
+    "RestEstimate",
     "Seeds",
+    "ask_pilot",
+    "estimate_rest",
     "find_masks",
     "finish_response",
     "forecast_build",

@@ -9,16 +9,14 @@ import hashlib
 import logging
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from metamath_ray.bootstrap._batched import buy_in_batches, open_batches
 from metamath_ray.bootstrap._candidates import CANDIDATE_SCHEMA
 from metamath_ray.bootstrap._contamination import ContaminationIndex
 from metamath_ray.bootstrap._export import (
@@ -36,13 +34,20 @@ from metamath_ray.bootstrap._prompts import Prompts, load_prompts
 from metamath_ray.bootstrap._seeds import Seeds, load_seeds
 from metamath_ray.bootstrap._selection import Survivors, find_survivors, sample_rows
 from metamath_ray.bootstrap._summary import Result, write_summary
+from metamath_ray.bootstrap._timeline import record_timeline
+from metamath_ray.bootstrap._yields import count_yields
 from metamath_ray.problems import load_problems
 from metamath_ray.released import released_type
 from metamath_ray.teacher import (
     ApiKeys,
+    BatchStatus,
+    BatchTeacher,
+    Counters,
     GovernorStatus,
     RayGovernor,
     StageSetup,
+    TeacherStoppedError,
+    Usage,
     build_index,
     claim_ledger,
     read_api_keys,
@@ -116,12 +121,18 @@ class Build:
         self._rules = selection_rules(inputs.options, inputs.contamination)
         self._folder = folder
         self._governor: RayGovernor | None = None
+        self._batches: BatchTeacher | None = None
         self.num_planned = 0
 
     def status(self) -> GovernorStatus | None:
         """The teacher's counters so far; None before the first round."""
         governor = self._governor
         return governor.status() if governor is not None else None
+
+    def batch_status(self) -> BatchStatus | None:
+        """The batches in flight; None where nothing is in flight or the teacher is asked otherwise."""
+        batches = self._batches
+        return batches.status if batches is not None and batches.status.states else None
 
     def run(self) -> Path:
         """Build the dataset in the run directory; gives the path of `summary.json`.
@@ -133,9 +144,11 @@ class Build:
         folder, seeds = self._folder, self._inputs.seeds
         planner = Planner(seeds.problems, self._options)
         ledgers = open_ledgers(self._options, folder / "ledger")
-        with claim_ledger(ledgers[0]), self._governed(folder) as governor:
-            table, survivors = self._run_rounds(folder, ledgers, planner)
-            counters = governor.status().counters
+        with claim_ledger(ledgers[0]):
+            bought = self._bought_before(folder)
+            with self._governed(folder, bought) as governor, self._batched(folder, ledgers, bought):
+                table, survivors, yields = self._run_rounds(folder, ledgers, planner)
+                counters = self._counters(governor)
         selection = sample_rows(survivors, self._rules)
         write_candidates(table, folder / "candidates")
         return write_summary(
@@ -147,6 +160,8 @@ class Build:
                 bought=sum_usage(segment_paths(ledgers[0])),
                 table=table,
                 selection=selection,
+                yields=yields,
+                uniform_paths=planner.uniform_paths(yields),
                 num_rounds=planner.num_rounds,
                 hit_round_limit=planner.hit_round_limit,
                 dataset_sha256=write_dataset(selection.rows, folder),
@@ -156,35 +171,50 @@ class Build:
 
     def _run_rounds(
         self, folder: Path, ledgers: Sequence[Path], planner: Planner
-    ) -> tuple[pa.Table, Survivors]:
+    ) -> tuple[pa.Table, Survivors, Mapping[Cell, CellYield]]:
         work = folder / ".rounds"
         shutil.rmtree(work, ignore_errors=True)  # the ledger has it all: a round is planned and run again
         table = CANDIDATE_SCHEMA.empty_table()
         survivors = self._survivors(table)
-        while planned := planner.next_round(self._yields(table, survivors)):
+        yields: Mapping[Cell, CellYield] = {}
+        while planned := planner.next_round(yields):
             plan = plan_table(self._inputs.seeds.problems, group_by_seed(planned))
             self.num_planned += sum(unit.num_samples for units in planned.values() for unit in units)
             self._run_one_round(plan, work / f"{planner.num_rounds - 1:03d}", ledgers)
             table = read_candidates(work)
             self._stop_if_told(table)
             survivors = self._survivors(table)
+            yields = count_yields(
+                table, survivors, self._inputs.seeds.problems, self._options.samples_per_question
+            )
         shutil.rmtree(work, ignore_errors=True)
-        return table, survivors
+        return table, survivors, yields
 
     def _run_one_round(self, plan: pa.Table, folder: Path, ledgers: Sequence[Path]) -> None:
         import ray
 
+        if self._batches is not None:  # all that the round asks for is in the ledger before it begins
+            buy_in_batches(self._batches, plan, self._inputs.prompts, self._options)
         index = build_index(segment for ledger in ledgers for segment in segment_paths(ledger))
         logger.info("round %s: %d seed rows, %d stored replies", folder.name, plan.num_rows, len(index))
         assert self._governor is not None
+        teacher = self._options.teacher
         setup = StageSetup(
-            options=self._options.teacher,
+            options=teacher if self._batches is None else teacher.without_endpoint,
             governor=self._governor,
             index=ray.put(index),
             ledger_folder=str(ledgers[0]),
             api_keys=self._inputs.api_keys,
+            failures=self._batches.failures if self._batches is not None else {},
         )
         run_round(plan, setup=setup, prompts=self._inputs.prompts, options=self._options, folder=folder)
+
+    def _counters(self, governor: RayGovernor) -> Counters:
+        """What this run has done; a round finds in the ledger what the batches before it have just bought."""
+        counters, batches = governor.status().counters, self._batches
+        if batches is None:
+            return counters
+        return counters.plus(batches.counters).minus(Counters(calls_reused=batches.num_bought))
 
     def _stop_if_told(self, table: pa.Table) -> None:
         status = self.status()
@@ -201,36 +231,34 @@ class Build:
         accepted = accepted_candidates(table, self._inputs.seeds.problems, self._options)
         return find_survivors(accepted, self._rules)
 
-    def _yields(self, table: pa.Table, survivors: Survivors) -> dict[Cell, CellYield]:
-        paths: Counter[Cell] = Counter()
-        unusable = pc.equal(table.column("question"), "").to_pylist()
-        cells: Any = zip(
-            table.column("source").to_pylist(), table.column("augmentation").to_pylist(), strict=True
-        )
-        for cell, no_question in zip(cells, unusable, strict=True):
-            paths[cell] += self._options.samples_per_question if no_question else 1
-        rows: Mapping[Any, int] = survivors.count()
-        return {cell: CellYield(num_paths, rows[cell]) for cell, num_paths in paths.items()}
+    def _bought_before(self, folder: Path) -> Usage:
+        """What counts against the budget, if there is one; imported replies were paid for elsewhere."""
+        paths = segment_paths(folder / "ledger") if self._options.budget_usd is not None else []
+        return sum_usage(path for path in paths if not path.name.startswith("imported-"))
 
     @contextmanager
-    def _governed(self, folder: Path) -> Iterator[RayGovernor]:
+    def _batched(self, folder: Path, ledgers: Sequence[Path], bought: Usage) -> Iterator[None]:
+        try:
+            with open_batches(self._options, self._inputs.api_keys, folder, ledgers, bought) as self._batches:
+                yield
+        except TeacherStoppedError as error:
+            raise BuildStoppedError(f"{error}; run the same command again to go on") from None
+        finally:
+            self._batches = None
+
+    @contextmanager
+    def _governed(self, folder: Path, bought: Usage) -> Iterator[RayGovernor]:
         run_id = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
-        spent_usd = 0.0
-        if self._options.budget_usd is not None:  # imported replies were paid for elsewhere
-            own = [path for path in segment_paths(folder / "ledger") if not path.name.startswith("imported-")]
-            usage = sum_usage(own)
-            spent_usd = self._options.teacher.usd(
-                prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens
-            )
         self._governor = start_governor(
             self._options.teacher,
             run_id=run_id,
             budget_usd=self._options.budget_usd,
-            spent_usd=spent_usd,
+            spent_usd=bought.usd(self._options.teacher),
             memory=(folder / ".governor.json").resolve(),
         )
         try:
-            yield self._governor
+            with record_timeline(folder / "timeline.jsonl", self._governor.status):
+                yield self._governor
         finally:
             governor, self._governor = self._governor, None
             governor.close()

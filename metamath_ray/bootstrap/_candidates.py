@@ -30,6 +30,7 @@ CANDIDATE_SCHEMA = pa.schema(
         ("failure", pa.string()),  # why a failed sample failed
         ("mask_start", pa.int32()),  # code points of the seed's question; -1 where nothing is masked
         ("mask_end", pa.int32()),
+        ("variant", pa.int32()),  # which of the questions that the seed gives by this augmentation
         ("other_verdict", pa.string()),  # under the rules that the run did not ask for, on the same reply
     ]
 )

@@ -1,11 +1,12 @@
 """What a build is expected to ask, cost and take, and how much of it the ledgers hold already."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from metamath_ray.bootstrap._options import BuildOptions
 from metamath_ray.bootstrap._pipeline import Questioner, Row, Solver, plan_table
-from metamath_ray.bootstrap._plan import Planner, group_by_seed
+from metamath_ray.bootstrap._plan import Cell, Planner, group_by_seed
 from metamath_ray.bootstrap._prompts import Prompts
 from metamath_ray.problems import Problem
 from metamath_ray.teacher import (
@@ -14,6 +15,7 @@ from metamath_ray.teacher import (
     LedgerReader,
     Message,
     Outcome,
+    Reply,
     TeacherOptions,
     request_keys,
 )
@@ -46,12 +48,16 @@ class Load:
 
     def usd(self, teacher: TeacherOptions) -> float:
         """US dollars at the teacher's prices."""
-        return teacher.usd(prompt_tokens=self.prompt_tokens, completion_tokens=self.completion_tokens)
+        return teacher.usd(
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            in_batch=teacher.interface == "batch",
+        )
 
-    def minutes(self, teacher: TeacherOptions) -> float:
-        """Minutes at least, under the teacher's limits."""
+    def minutes(self, teacher: TeacherOptions, *, seconds_a_call: float = _SECONDS_A_CALL) -> float:
+        """Minutes at least, of single calls under the teacher's limits."""
         return max(
-            self.requests * _SECONDS_A_CALL / teacher.total_in_flight / 60,
+            self.requests * seconds_a_call / teacher.total_in_flight / 60,
             self.requests / teacher.total_rpm if teacher.total_rpm else 0.0,
             (self.prompt_tokens + self.completion_tokens) / teacher.total_tpm if teacher.total_tpm else 0.0,
         )
@@ -61,13 +67,15 @@ class Load:
 class Forecast:
     """A build's first round: reasoning paths, what they ask in all, and what of that is still to be sent.
 
-    Estimates, not limits. `stored` are the samples that the ledgers hold. A question whose wording is still to
-    be asked for counts as unstored: what the ledger may hold on it can't be told.
+    Estimates, not limits. `left_by_cell` is `left` by source and augmentation, `stored` are the samples that the
+    ledgers hold. A question whose wording is still to be asked for counts as unstored: what the ledger may hold on
+    it can't be told.
     """
 
     paths: int
     planned: Load
     left: Load
+    left_by_cell: Mapping[Cell, Load]
 
     @property
     def stored(self) -> int:
@@ -84,19 +92,25 @@ def forecast_build(
     and one that can't be used asks for none.
     """
     planned = Planner(seeds, options).next_round({})
-    tally = _Tally(options.teacher, ledger)
+    seen: set[bytes] = set()
+    tallies: dict[Cell, Tally] = defaultdict(lambda: Tally(options.teacher, ledger, seen))
     questioner, solver = Questioner(prompts, options), Solver(prompts, options)
     for row in plan_table(seeds, group_by_seed(planned)).to_pylist():
-        request = questioner.request(row)
-        outcomes = tally.ask(request, _FIRST_CALL_TOKENS) if request is not None else []
-        for question in _questions(questioner, row, outcomes):
-            if (request := solver.request(question)) is not None:
-                tally.ask(request, _COMPLETION_TOKENS[row["style"]])
+        tallies[row["source"], row["augmentation"]].ask_all(row, questioner, solver)
     return Forecast(
         paths=sum(unit.num_samples for units in planned.values() for unit in units),
-        planned=tally.planned,
-        left=tally.left,
+        planned=sum_loads(tally.planned for tally in tallies.values()),
+        left=sum_loads(tally.left for tally in tallies.values()),
+        left_by_cell={cell: tally.left for cell, tally in tallies.items()},
     )
+
+
+def sum_loads(loads: Iterable[Load]) -> Load:
+    """The sum, field by field."""
+    total = Load()
+    for load in loads:
+        total = total.plus(load)
+    return total
 
 
 def _questions(questioner: Questioner, row: Row, outcomes: list[Outcome]) -> Iterator[Row]:
@@ -110,14 +124,26 @@ def _questions(questioner: Questioner, row: Row, outcomes: list[Outcome]) -> Ite
 
 
 @dataclass
-class _Tally:
-    """Looks requests up in the ledger and adds up what they take; a sample counts once, as it is sent once."""
+class Tally:
+    """Looks requests up in the ledger and adds up what they take; a sample counts once, as it is sent once.
+
+    `taken` is what the replies that are there were billed.
+    """
 
     teacher: TeacherOptions
     ledger: LedgerReader
+    _seen: set[bytes] = field(default_factory=set)
     planned: Load = Load()
     left: Load = Load()
-    _seen: set[bytes] = field(default_factory=set)
+    taken: Load = Load()
+
+    def ask_all(self, row: Row, questioner: Questioner, solver: Solver) -> None:
+        """The requests of a plan row: the first call, and those for the paths of its questions."""
+        request = questioner.request(row)
+        outcomes = self.ask(request, _FIRST_CALL_TOKENS) if request is not None else []
+        for question in _questions(questioner, row, outcomes):
+            if (request := solver.request(question)) is not None:
+                self.ask(request, _COMPLETION_TOKENS[row["style"]])
 
     def ask(self, request: ChatRequest, tokens_a_sample: int) -> list[Outcome]:
         """What the ledger holds of the request; a `Failure` for each sample that it lacks."""
@@ -128,6 +154,15 @@ class _Tally:
         missing = sum(isinstance(outcome, Failure) for outcome in new)
         self.planned = self.planned.plus(self._load(request, len(new), tokens_a_sample))
         self.left = self.left.plus(self._load(request, missing, tokens_a_sample))
+        replies = [outcome for outcome in new if isinstance(outcome, Reply)]
+        self.taken = self.taken.plus(
+            Load(
+                requests=-(-len(replies) // self.teacher.samples_per_request),
+                samples=len(replies),
+                prompt_tokens=sum(reply.prompt_tokens for reply in replies),
+                completion_tokens=sum(reply.completion_tokens for reply in replies),
+            )
+        )
         return outcomes
 
     def _load(self, request: ChatRequest, num_samples: int, tokens_a_sample: int) -> Load:

@@ -58,6 +58,11 @@ class BuildOptions(BaseModel):
     max_samples_per_question: int = Field(
         16, ge=1, description="reasoning paths of one question at most, for targets"
     )
+    sampling: Literal["adaptive", "uniform"] = Field(
+        "adaptive",
+        description="for targets: 'adaptive' asks further paths where they are likeliest to become rows, "
+        "'uniform' of all questions alike",
+    )
     rephrasings_per_seed: int | None = Field(
         None, ge=1, description="rephrasings of one seed at most (default: 1, with targets 16)"
     )
@@ -74,6 +79,12 @@ class BuildOptions(BaseModel):
         (), description="ledger folders or exported ledgers of other runs, read as well"
     )
     plan: bool = Field(False, description="print requests, tokens, money and time expected; send nothing")
+    pilot: int | None = Field(
+        None,
+        ge=2,
+        description="with --plan: ask N questions of each source and augmentation of the real teacher first (they "
+        "cost money and stay in the ledger), and give the rest with 95 % intervals by what these took",
+    )
     compat: Compat = Field(
         "fixed", description="'paper' reproduces the paper's masking, clause split and cleaning"
     )
@@ -118,6 +129,12 @@ class BuildOptions(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _pilot_has_a_teacher(self) -> "BuildOptions":
+        if self.pilot is not None and not (self.plan and self.teacher.has_endpoint):
+            raise ValueError(f"pilot {self.pilot} needs --plan and a teacher with --teacher.base-url")
+        return self
+
     def max_questions(self, augmentation: Augmentation) -> int:
         """How many questions one seed may give: few without targets, as many as it has with them."""
         if augmentation == "answer_augmentation":
@@ -140,6 +157,7 @@ RUN_ONLY = {
     "budget_usd",
     "ledger",
     "plan",
+    "pilot",
     "num_workers",
     "push_to_hub",
 }
@@ -147,6 +165,8 @@ RUN_ONLY = {
 
 RUN_ONLY_TEACHER = {
     "base_url",
+    "interface",
+    "batch",
     "api_key_env",
     "endpoints",
     "rpm",
@@ -163,6 +183,7 @@ RUN_ONLY_TEACHER = {
 
 def identity_of(options: BuildOptions) -> dict[str, Any]:
     """The options that decide the rows, as plain JSON."""
+    idle = () if options.targets else ("sampling",)  # one round, in which every question is asked alike
     return options.model_dump(
-        mode="json", exclude={**dict.fromkeys(RUN_ONLY, True), "teacher": RUN_ONLY_TEACHER}
+        mode="json", exclude={**dict.fromkeys([*RUN_ONLY, *idle], True), "teacher": RUN_ONLY_TEACHER}
     )

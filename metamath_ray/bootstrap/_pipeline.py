@@ -36,6 +36,7 @@ _QUESTION_SCHEMA = pa.schema(
     [
         *_SEED_COLUMNS,
         ("augmentation", pa.string()),
+        ("variant", pa.int32()),
         ("question_id", pa.string()),
         ("question", pa.string()),
         ("expected", pa.string()),
@@ -93,9 +94,7 @@ class Questioner:
                 if question is None
                 else _question_columns(asdict(question))
             )
-            rows.append(
-                {**shared, **built, "first_sample": unit["first_sample"], "num_samples": unit["num_samples"]}
-            )
+            rows.append({**shared, **built, **unit})
         return rows
 
 
@@ -202,7 +201,9 @@ def run_round(
     except RayTaskError as error:
         raise os_error_in(error) or error from None
     except RayError as error:
-        raise ConnectionError(f"Ray lost a worker ({' '.join(str(error).split())}); run again to go on") from None
+        raise ConnectionError(
+            f"Ray lost a worker ({' '.join(str(error).split())}); run again to go on"
+        ) from None
 
 
 def split_plan(plan: pa.Table, *, num_rows: int, compat: Compat) -> list[pa.Table]:

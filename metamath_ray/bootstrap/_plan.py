@@ -2,7 +2,8 @@
 
 A unit is one question of one seed and a run of its samples. Units of a cell (source and augmentation) have a
 fixed order, breadth first: every seed's first question, then its further questions, then further samples. A
-round takes the next units of that order, as many as the rows still missing call for.
+round takes the next units of that order, as many as the rows still missing call for. So it is with uniform
+sampling; with adaptive sampling, once a question has its first samples, `allot_samples` says which get more.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 
 from metamath_ray.bootstrap._options import BuildOptions
 from metamath_ray.bootstrap._questions import num_questions_of
+from metamath_ray.bootstrap._sampling import QuestionKey, QuestionYield, allot_samples, uniform_paths
 from metamath_ray.problems import Problem
 from metamath_ray.released import Augmentation
 
@@ -37,10 +39,11 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class CellYield:
-    """What a cell has brought so far: reasoning paths asked, and rows that selection would keep."""
+    """What a cell has brought so far: reasoning paths asked, and rows that selection would keep; by question too."""
 
     paths: int = 0
     rows: int = 0
+    questions: Mapping[QuestionKey, QuestionYield] = field(default_factory=dict)
 
 
 @dataclass
@@ -50,6 +53,7 @@ class Planner:
     seeds: Sequence[Problem]
     options: BuildOptions
     _cursors: dict[Cell, Iterator[Unit]] = field(default_factory=dict, init=False)
+    _questions: dict[Cell, list[QuestionKey]] = field(default_factory=dict, init=False)
     num_rounds: int = field(default=0, init=False)
     hit_round_limit: bool = field(default=False, init=False)
 
@@ -63,6 +67,18 @@ class Planner:
         self.num_rounds += bool(wanted)
         return wanted
 
+    def uniform_paths(self, yields: Mapping[Cell, CellYield]) -> dict[Cell, float | None]:
+        """Paths that uniform sampling is expected to need for a cell's rows; None where it would run dry.
+
+        Of the cells that adaptive sampling has planned; empty where it had nothing to decide.
+        """
+        step, most = self._samples
+        return {
+            cell: uniform_paths(order, yields[cell].questions, step=step, most=most)
+            for cell, order in self._questions.items()
+            if cell in yields
+        }
+
     def cells(self) -> list[Cell]:
         """Every source of the seeds with every augmentation asked for."""
         sources = sorted({seed.source for seed in self.seeds})
@@ -70,11 +86,13 @@ class Planner:
 
     def _take(self, cell: Cell, got: CellYield) -> list[Unit]:
         targets = self.options.target_rows()
+        missing = targets.get(cell, 0) - got.rows
+        if targets and self.options.sampling == "adaptive":
+            return self._adapt(cell, got, missing) if missing > 0 else []
         if cell not in self._cursors:
             self._cursors[cell] = self._order(cell, deep=bool(targets))
         if not targets:
             return list(self._cursors[cell])  # everything in the first round, nothing afterwards
-        missing = targets.get(cell, 0) - got.rows
         acceptance = got.rows / got.paths if got.paths else _ACCEPTANCE_AT_FIRST
         paths = missing / max(acceptance, _ACCEPTANCE_AT_LEAST)
         units: list[Unit] = []
@@ -83,14 +101,33 @@ class Planner:
             paths -= unit.num_samples
         return units
 
+    def _adapt(self, cell: Cell, got: CellYield, missing: int) -> list[Unit]:
+        step, most = self._samples
+        allotted = allot_samples(
+            self._questions_of(cell), got.questions, missing=missing, step=step, most=most
+        )
+        first = {key: got.questions[key].paths if key in got.questions else 0 for key in allotted}
+        return [Unit(*key, first[key], num_samples) for key, num_samples in allotted.items()]
+
+    def _questions_of(self, cell: Cell) -> list[QuestionKey]:
+        if cell not in self._questions:
+            self._questions[cell] = [(u.seed_index, u.variant) for u in self._order(cell, deep=False)]
+        return self._questions[cell]
+
+    @property
+    def _samples(self) -> tuple[int, int]:
+        """Samples of a question in its first round, and at most."""
+        first = self.options.samples_per_question
+        return first, max(self.options.max_samples_per_question, first)
+
     def _order(self, cell: Cell, *, deep: bool) -> Iterator[Unit]:
         """All units of a cell, breadth first; seeds in an order of their own, so that a part is a fair sample."""
         source, augmentation = cell
         indices = [i for i, seed in enumerate(self.seeds) if seed.source == source]
         indices.sort(key=lambda i: _priority(self.options.seed, augmentation, self.seeds[i].id))
         counts = {i: num_questions_of(self.seeds[i], augmentation, self.options) for i in indices}
-        step = self.options.samples_per_question
-        stop = max(self.options.max_samples_per_question, step) if deep else step
+        step, most = self._samples
+        stop = most if deep else step
         for first in range(0, stop, step):
             for variant in range(max(counts.values(), default=0)):
                 for i in indices:

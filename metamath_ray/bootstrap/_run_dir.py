@@ -31,5 +31,6 @@ def open_run_dir(
 
 
 def _identity(config: Config) -> Config:
-    options = {name: value for name, value in config.items() if name not in _DIGESTS}
+    options = {"sampling": "uniform"}  # which was the only one when a run was made that names none
+    options |= {name: value for name, value in config.items() if name not in _DIGESTS}
     return identity_of(BuildOptions.model_validate(options)) | {name: config.get(name) for name in _DIGESTS}

@@ -76,6 +76,10 @@ class Survivors:
     entries: list[_Entry]
     drops: _Drops
 
+    def count_by_question(self) -> Counter[str]:
+        """How many there are of each question, by its id."""
+        return Counter(entry.candidate.question_id for entry in self.entries)
+
     def count(self) -> Counter[tuple[str, str]]:
         """How many there are of each source and augmentation."""
         return Counter((entry.candidate.source, entry.candidate.augmentation) for entry in self.entries)

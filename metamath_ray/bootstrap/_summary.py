@@ -15,7 +15,7 @@ import metamath_ray
 from metamath_ray.bootstrap._compat_difference import compare_rules
 from metamath_ray.bootstrap._false_steps import find_false_steps
 from metamath_ray.bootstrap._options import BuildOptions
-from metamath_ray.bootstrap._plan import MAX_ROUNDS
+from metamath_ray.bootstrap._plan import MAX_ROUNDS, Cell, CellYield
 from metamath_ray.bootstrap._seeds import Seeds
 from metamath_ray.bootstrap._selection_records import Selection
 from metamath_ray.released import released_type
@@ -34,7 +34,10 @@ VERDICTS = ("correct", "incorrect", "no_answer", "truncated", "failed")
 
 @dataclass(frozen=True)
 class Result:
-    """What a build has brought, as its summary tells it. `counters` of this run, `bought` of all its ledger."""
+    """What a build has brought, as its summary tells it. `counters` of this run, `bought` of all its ledger.
+
+    `uniform_paths` of the cells that were sampled adaptively.
+    """
 
     options: BuildOptions
     seeds: Seeds
@@ -42,6 +45,8 @@ class Result:
     bought: Usage
     table: pa.Table
     selection: Selection
+    yields: Mapping[Cell, CellYield]
+    uniform_paths: Mapping[Cell, float | None]
     num_rounds: int
     hit_round_limit: bool
     dataset_sha256: str
@@ -62,14 +67,10 @@ def write_summary(folder: Path, result: Result) -> Path:
         "skipped_rows": result.seeds.num_skipped,
         "duplicate_seeds": result.seeds.num_duplicates,
         "teacher": {"model": result.options.teacher.model} | asdict(result.counters),
-        "ledger": asdict(bought)
-        | {
-            "usd": result.options.teacher.usd(
-                prompt_tokens=bought.prompt_tokens, completion_tokens=bought.completion_tokens
-            )
-        },
+        "ledger": asdict(bought) | {"usd": bought.usd(result.options.teacher)},
         "by_type": by_type,
         "unmet_targets": unmet,
+        "adaptive_sampling": _compare_sampling(result),
         "compat_difference": compare_rules(
             result.table, selection.rows, result.seeds.problems, compat=result.options.compat
         ),
@@ -101,6 +102,38 @@ def _unmet_targets(
     }
 
 
+def _compare_sampling(result: Result) -> dict[str, dict[str, float | int | None]]:
+    """Reasoning paths and dollars for each row that selection would keep, and what uniform sampling would take.
+
+    By type, of those that adaptive sampling was used for. Uniform sampling's are expected (`uniform_paths`), None
+    where it would have run dry.
+    """
+    teacher = result.options.teacher
+    compared: dict[str, dict[str, float | int | None]] = {}
+    for (source, augmentation), uniform in sorted(result.uniform_paths.items()):
+        built = _in_cell(result.table, source, augmentation)
+        rows = result.yields[source, augmentation].rows
+        paths = sum(one.paths for one in result.yields[source, augmentation].questions.values())
+        prompt, completion = (
+            pc.sum(built.column(name)).as_py() or 0 for name in ("prompt_tokens", "completion_tokens")
+        )
+        usd = teacher.usd(prompt_tokens=prompt, completion_tokens=completion)
+        compared[released_type(source, augmentation)] = {
+            "rows": rows,
+            "paths": paths,
+            "paths_per_row": paths / rows if rows else None,
+            "usd_per_row": usd / rows if rows else None,
+            "uniform_paths_per_row": uniform / rows if uniform and rows else None,
+            "uniform_usd_per_row": usd / paths * uniform / rows if uniform and rows else None,
+        }
+    return compared
+
+
+def _in_cell(table: pa.Table, source: str, augmentation: str) -> pa.Table:
+    is_source = pc.equal(table.column("source"), source)
+    return table.filter(pc.and_(is_source, pc.equal(table.column("augmentation"), augmentation)))
+
+
 def _count_by_type(result: Result) -> dict[str, dict[str, int | None]]:
     """For each type: questions, paths by verdict, rows selected, those of them with a false arithmetic step, and
     the target (None where there is none).
@@ -113,12 +146,9 @@ def _count_by_type(result: Result) -> dict[str, dict[str, int | None]]:
     sources = {seed.source for seed in result.seeds.problems}
     wanted = {cell for cell in targets if cell[0] in sources}
     for source, augmentation in sorted(_cells(table) | wanted):
-        in_cell = pc.and_(
-            pc.equal(table.column("source"), source), pc.equal(table.column("augmentation"), augmentation)
-        )
         name = released_type(source, augmentation)
         target = targets.get((source, augmentation))
-        counts[name] = _count_cell(table.filter(in_cell)) | {
+        counts[name] = _count_cell(_in_cell(table, source, augmentation)) | {
             "selected": selected[name],
             "false_steps": false[name],
             "target": target,

@@ -53,6 +53,7 @@ from metamath_ray.evaluation._run import Evaluation, EvaluationPlan, EvaluationS
 from metamath_ray.evaluation._samples import Estimate, SampleScores, score_samples, vote
 from metamath_ray.evaluation._scores import BenchmarkScores, RuleScores, Score, Third, score, score_benchmark
 from metamath_ray.evaluation._serve_options import ServeOptions, check_port, is_loopback
+from metamath_ray.evaluation._serving import serving_application
 from metamath_ray.evaluation._setup import EngineSetup, engine_arguments, resolve_adapter, resolve_model
 from metamath_ray.evaluation._statistics import (
     Interval,
@@ -143,6 +144,7 @@ __all__ = [
     "score",
     "score_benchmark",
     "score_samples",
+    "serving_application",
     "start_ray_for_serve",
     "vote",
     "wilson_interval",

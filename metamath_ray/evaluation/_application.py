@@ -129,7 +129,7 @@ def run_application(
     actor = ray.remote(Owner).options(name=owner, namespace=NAMESPACE, num_cpus=0, max_restarts=-1).remote()
     try:
         target = serve.RunTarget(
-            _bind(setup, owner, replicas=replicas, endpoint=endpoint, drain_s=drain_s),
+            bind_application(setup, owner, replicas=replicas, endpoint=endpoint, drain_s=drain_s),
             name=name,
             route_prefix="/" if endpoint else None,
         )
@@ -203,7 +203,10 @@ def _check_listens_there(endpoint: Endpoint) -> None:
         )
 
 
-def _bind(setup: EngineSetup, owner: str, *, replicas: int, endpoint: Endpoint | None, drain_s: float) -> Any:
+def bind_application(
+    setup: EngineSetup, owner: str, *, replicas: int, endpoint: Endpoint | None, drain_s: float
+) -> Any:
+    """Serve's application, started by nobody yet; `owner` as `Replica` takes it."""
     from ray import serve
 
     num_gpus = setup.tensor_parallel_size if setup.device == "gpu" else 0

@@ -48,7 +48,8 @@ class Owner:
 class Replica:
     """One engine; made in a process of its own by Serve. Raises `EngineStartError`.
 
-    `owner` is the name of the `Owner`: Serve's applications outlive their drivers, this one goes with its own.
+    `owner` is the name of the `Owner`: Serve's applications outlive their drivers, this one goes with its own. Empty
+    for an application that has no driver.
     """
 
     def __init__(self, setup: EngineSetup, owner: str) -> None:
@@ -94,7 +95,8 @@ class Replica:
                 raise EngineStartError(f"the engine refuses a prompt of one token: {first.refusal}")
             self._is_warm = True
         await self._engine.end_if_dead()
-        await asyncio.to_thread(delete_if_abandoned, self._owner)
+        if self._owner:
+            await asyncio.to_thread(delete_if_abandoned, self._owner)
 
     def __del__(self) -> None:
         if hasattr(self, "_engine"):

@@ -16,6 +16,7 @@ from metamath_ray.evaluation._dispatch import Keep, Patience, Traffic, dispatch,
 from metamath_ray.evaluation._grading import Grading
 from metamath_ray.evaluation._journal import JOURNAL_SUFFIX, Completion
 from metamath_ray.evaluation._keys import Request, fingerprint_model, plan_requests
+from metamath_ray.evaluation._metrics import AnswerMeter
 from metamath_ray.evaluation._options import EvaluationOptions
 from metamath_ray.evaluation._predictions import (
     PREDICTIONS,
@@ -161,14 +162,17 @@ class Evaluation:
         if not missing:
             return
 
-        def keep(request: Request, completion: Completion) -> None:
-            started = time.perf_counter()
-            stores[request.benchmark].add([completion])
-            self._timings["writing"] = self._timings.get("writing", 0.0) + time.perf_counter() - started
-            grading.submit([ungraded_prediction(request, completion)])
-
         started = time.monotonic()
         with self._client(folder) as client:
+            meter = AnswerMeter()
+
+            def keep(request: Request, completion: Completion) -> None:
+                started = time.perf_counter()
+                stores[request.benchmark].add([completion])
+                self._timings["writing"] = self._timings.get("writing", 0.0) + time.perf_counter() - started
+                grading.submit([ungraded_prediction(request, completion)])
+                meter.arrived(request, completion)
+
             self._timings["starting"] = time.monotonic() - started
             self._phase, self._asking_since = "asking", time.monotonic()
             asyncio.run(self._dispatch(missing, client, keep))

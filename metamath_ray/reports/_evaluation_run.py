@@ -3,12 +3,12 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metamath_ray.reports._run import BadReportInputError
 
@@ -36,6 +36,7 @@ COLUMNS = [
 """Columns of a table of predictions that the pages show."""
 
 _Document = TypeVar("_Document", bound=BaseModel)
+_FileName = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]  # of a table: a summary may be a stranger's
 
 
 class _Record(BaseModel):
@@ -128,7 +129,7 @@ class EvaluationSummary(_Record):
     engine: dict[str, Any]
     graders: dict[str, str]
     grader: RuleSet
-    benchmarks: dict[str, BenchmarkResult]
+    benchmarks: dict[_FileName, BenchmarkResult]
     completions_reused: int = 0
     seconds: float
 

@@ -80,6 +80,11 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
+def decimals(value: float | None) -> str:
+    """With two decimals, such as `1.79`; a dash for None."""
+    return "–" if value is None else f"{value:,.2f}"
+
+
 def points(value: float) -> str:
     """A difference in percentage points with its sign, such as `+0.66`."""
     return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") if round(value, 2) else "0.00"

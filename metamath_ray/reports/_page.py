@@ -17,6 +17,8 @@ from metamath_ray.reports._run import VERDICTS, Run, load_run
 from metamath_ray.reports._samples import MAX_SAMPLES, clip, embed_json, load_samples
 from metamath_ray.reports._scan import Scan, scan_candidates
 from metamath_ray.reports._shown_options import shown_options
+from metamath_ray.reports._timeline import FILE, load_timeline
+from metamath_ray.reports._training_plot import HEIGHT, WIDTH, compact
 from metamath_ray.run_folder import write_whole
 
 TEMPLATES = files("metamath_ray.reports") / "templates"
@@ -48,8 +50,9 @@ class CostLine:
 def write_build_report(run_dir: Path) -> Path:
     """Write `report.html` into the run directory and return its path.
 
-    Needs `config.yaml`, `summary.json`, `candidates/` and `dataset/` of a finished build and nothing else; the
-    same files give the same bytes. Raises `BadReportInputError` where one is missing or can't be read.
+    Needs `config.yaml`, `summary.json`, `candidates/` and `dataset/` of a finished build, shows `timeline.jsonl`
+    where there is one, and reads nothing else; the same files give the same bytes. Raises `BadReportInputError`
+    where one is missing or can't be read.
     """
     run = load_run(run_dir)
     scan = scan_candidates(run.candidates, max_picks=MAX_SAMPLES)
@@ -58,18 +61,21 @@ def write_build_report(run_dir: Path) -> Path:
 
 def _render(run: Run, scan: Scan, samples: list[dict[str, Any]]) -> str:
     script = join_templates("browser.js", "report.js")
-    costs = _cost_lines(run, scan)
+    costs, timeline = _cost_lines(run, scan), load_timeline(run.folder / FILE)
     return (
         make_environment()
         .get_template("report.html.j2")
         .render(
             summary=run.summary,
             total=run.summary.total,
-            style=join_templates("report.css"),
+            style=join_templates("report.css", *(["training.css"] if timeline else [])),
             script=script,
             script_hash=content_hash(script),
             costs=costs,
             cost_total=_add_up(costs),
+            timeline=timeline,
+            plot_width=WIDTH,
+            plot_height=HEIGHT,
             has_prices=any(run.prices) or run.summary.ledger.usd > 0,
             has_targets=any(counts.target is not None for counts in run.summary.by_type.values()),
             ledger_is_more=run.summary.ledger.prompt_tokens > _add_up(costs).prompt_tokens,
@@ -98,6 +104,9 @@ def make_environment() -> jinja2.Environment:
         "integer": figures.integer,
         "percent": figures.percent,
         "points": figures.points,
+        "decimals": figures.decimals,
+        "compact": lambda value: "–" if value is None else compact(value),
+        "place": lambda share: f"{100 * share:.2f}%",
         "dollars": figures.dollars,
         "duration": figures.duration,
         "clip": lambda text: clip(text, _EXAMPLE_CHARS),

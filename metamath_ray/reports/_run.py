@@ -79,6 +79,28 @@ class TypeYield(Record):
         return int(getattr(self, verdict))
 
 
+class SamplingCost(Record):
+    """What an accepted row of one type took with adaptive sampling, and is expected to take with uniform.
+
+    `rows` are those that selection would keep, before it draws to the target; None where there is none, or where
+    uniform sampling would have run dry.
+    """
+
+    rows: int
+    paths: int
+    paths_per_row: float | None
+    usd_per_row: float | None
+    uniform_paths_per_row: float | None
+    uniform_usd_per_row: float | None
+
+    @property
+    def saving(self) -> float | None:
+        """Paths saved against uniform sampling, as a share of its; negative where it would have needed fewer."""
+        if self.paths_per_row is None or not self.uniform_paths_per_row:
+            return None
+        return 1 - self.paths_per_row / self.uniform_paths_per_row
+
+
 class UnmetTarget(Record):
     """A type that has fewer rows than asked for, and why no further round was sampled."""
 
@@ -143,6 +165,7 @@ class Summary(Record):
     ledger: LedgerTotals
     by_type: dict[str, TypeYield]
     unmet_targets: dict[str, UnmetTarget] = {}
+    adaptive_sampling: dict[str, SamplingCost] = {}
     compat_difference: CompatDifference | None = None
     rounds: int = 0
     dropped: dict[str, dict[str, int]] = {}

@@ -47,7 +47,7 @@ class Chart:
     """What the template draws.
 
     `marks`: places of vertical lines, 0 to 1. `num_above`: steps beyond the axis, up to `highest`; `num_missing`:
-    steps whose value is not finite.
+    steps whose value is not finite. `per`: what a step is called.
     """
 
     title: str
@@ -60,6 +60,7 @@ class Chart:
     highest: float
     num_missing: int
     in_words: str
+    per: str = "step"
 
     @property
     def label_chars(self) -> int:
@@ -75,6 +76,7 @@ def make_chart(
     marks: Sequence[int] = (),
     unit: str = "",
     from_zero: bool = True,
+    per: str = "step",
 ) -> Chart:
     """A chart of series over the same rising `steps`, with a mark before each step of `marks`."""
     finite = sorted(v for one in series for v in one.values if math.isfinite(v))
@@ -92,7 +94,8 @@ def make_chart(
         num_above=sum(value > y_axis.high for value in first),
         highest=finite[-1] if finite else math.nan,
         num_missing=sum(not math.isfinite(value) for value in first),
-        in_words=_in_words(title, first, steps),
+        in_words=_in_words(title, first, steps, per),
+        per=per,
     )
 
 
@@ -214,13 +217,13 @@ def _thin(values: Sequence[float], steps: Sequence[int]) -> Iterator[tuple[int, 
         yield from ((steps[place], values[place]) for place in sorted([*ends, *gap]))
 
 
-def _in_words(title: str, values: Sequence[float], steps: Sequence[int]) -> str:
+def _in_words(title: str, values: Sequence[float], steps: Sequence[int], per: str) -> str:
     points = [(value, step) for value, step in zip(values, steps, strict=True) if math.isfinite(value)]
     if not points:
         return f"{title}: no value"
     (low, low_step), (high, high_step) = min(points), max(points)
     return (
-        f"{title}: {compact(points[0][0])} at step {points[0][1]:,}, {compact(points[-1][0])} at step "
-        f"{points[-1][1]:,}; lowest {compact(low)} at step {low_step:,}, highest {compact(high)} at step "
+        f"{title}: {compact(points[0][0])} at {per} {points[0][1]:,}, {compact(points[-1][0])} at {per} "
+        f"{points[-1][1]:,}; lowest {compact(low)} at {per} {low_step:,}, highest {compact(high)} at {per} "
         f"{high_step:,}"
     )

@@ -1,7 +1,9 @@
 """The teacher: client, governor (rates, money), ledger (every reply, once), and the Ray Data stage."""
 
+from metamath_ray.teacher._batch_journal import count_open_batches
+from metamath_ray.teacher._batches import BatchStatus, BatchTeacher
 from metamath_ray.teacher._claim import LedgerInUseError, claim_ledger
-from metamath_ray.teacher._client import TeacherClient, check_endpoints
+from metamath_ray.teacher._client import Completion, TeacherClient, check_endpoints
 from metamath_ray.teacher._demands import Counters, EndpointStatus, GovernorStatus
 from metamath_ray.teacher._endpoints import EndpointOptions
 from metamath_ray.teacher._exports import (
@@ -10,13 +12,14 @@ from metamath_ray.teacher._exports import (
     import_ledger,
     is_exported_ledger,
 )
-from metamath_ray.teacher._faults import Reject, Retry, Stop
+from metamath_ray.teacher._faults import Fault, Reject, Retry, Stop
 from metamath_ray.teacher._governor import Governor
 from metamath_ray.teacher._handles import (
     LocalGovernor,
     RayGovernor,
     start_governor,
 )
+from metamath_ray.teacher._leases import TeacherStoppedError
 from metamath_ray.teacher._ledger import (
     LedgerIndex,
     LedgerReader,
@@ -42,13 +45,17 @@ from metamath_ray.teacher._worker import TeacherWorker
 __all__ = [
     "ApiKey",
     "ApiKeys",
+    "BatchStatus",
+    "BatchTeacher",
     "ChatRequest",
+    "Completion",
     "Counters",
     "Endpoint",
     "EndpointOptions",
     "EndpointStatus",
     "ExportOptions",
     "Failure",
+    "Fault",
     "Governor",
     "GovernorStatus",
     "LedgerDamagedError",
@@ -67,11 +74,13 @@ __all__ = [
     "TeacherClient",
     "TeacherOptions",
     "TeacherStage",
+    "TeacherStoppedError",
     "TeacherWorker",
     "Usage",
     "build_index",
     "check_endpoints",
     "claim_ledger",
+    "count_open_batches",
     "export_ledger",
     "import_ledger",
     "is_exported_ledger",

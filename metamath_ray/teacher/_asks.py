@@ -1,10 +1,12 @@
 """One prompt on its way to the teacher: what is missing, what came, what will not come."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from metamath_ray.teacher._client import Completion
-from metamath_ray.teacher._requests import ChatRequest, Failure, Outcome, Reason, Reply
+from metamath_ray.teacher._requests import ChatRequest, Failure, Message, Outcome, Reason, Reply, prefix_of
 
 EMPTY_ASKED = 3
 
@@ -54,3 +56,12 @@ def share_out(ask: Ask, answer: Completion, model: str) -> Iterator[Reply]:
             sample_index=sample,
         )
         billed = upto
+
+
+def record_context(messages: tuple[Message, ...]) -> dict[str, Any]:
+    """What a person needs to read a record: the last message, what stood before it, and when."""
+    return {
+        "user": messages[-1]["content"],
+        "prompt": prefix_of(messages).name,
+        "time": int(time.time()),
+    }

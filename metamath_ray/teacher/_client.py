@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from metamath_ray.teacher._faults import Fault, Retry, Stop, classify_status
+from metamath_ray.teacher._faults import Fault, Retry, Stop, classify_error, classify_status
 from metamath_ray.teacher._options import ApiKey, ApiKeys, Endpoint, TeacherOptions, resolve_endpoints
 from metamath_ray.teacher._requests import Message, canonical_json, encode_body, sampling_of
 
@@ -71,16 +71,11 @@ class TeacherClient:
                 )
             self.headers = response.headers
             answer = json.loads(response.content)
-        except (openai.APITimeoutError, TimeoutError):
-            return Retry("timeout")
         except openai.APIStatusError as error:
             self.headers = error.response.headers
-            headers = {name.lower(): value for name, value in error.response.headers.items()}
-            return classify_status(error.status_code, headers, error.body)
-        except openai.APIConnectionError as error:
-            return Retry(f"connection: {error.__cause__ or error}")
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            return Retry("truncated_json")
+            return classify_error(error)
+        except (openai.APIConnectionError, TimeoutError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            return classify_error(error)
         return parse_completion(answer, size_sent=len(body))
 
     async def check(self) -> Fault | None:

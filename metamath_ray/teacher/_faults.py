@@ -56,6 +56,20 @@ def classify_status(status: int, headers: dict[str, str], body: Any) -> Fault:
     return Reject(f"{status}: {message}")
 
 
+def classify_error(error: Exception) -> Fault:
+    """What an exception of the `openai` client, of its transport or of the JSON in an answer means."""
+    import openai
+
+    if isinstance(error, openai.APITimeoutError | TimeoutError):
+        return Retry("timeout")
+    if isinstance(error, openai.APIStatusError):
+        headers = {name.lower(): value for name, value in error.response.headers.items()}
+        return classify_status(error.status_code, headers, error.body)
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | openai.APIResponseValidationError):
+        return Retry("truncated_json")
+    return Retry(f"connection: {error.__cause__ or error}")
+
+
 def retry_after_s(headers: dict[str, str]) -> float | None:
     """Seconds named by `retry-after-ms` or `retry-after` (seconds or an HTTP date); None where neither is."""
     if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:

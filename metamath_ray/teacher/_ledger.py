@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from metamath_ray.teacher._options import TeacherOptions
 from metamath_ray.teacher._requests import Reply
 from metamath_ray.teacher._segments import (
     SEGMENT_SUFFIX,
@@ -20,6 +21,10 @@ from metamath_ray.teacher._segments import (
 
 _LOCATION = np.dtype([("segment", "<u4"), ("length", "<u4"), ("offset", "<u8")])
 
+
+BATCH_MARK = {"interface": "batch"}
+"""What stands in the record of a reply that a batch brought."""
+_IN_BATCH = b',"interface":"batch"'  # a quote within a JSON string is escaped, so this is the field
 
 _MOST_FILES = (
     128  # that a reader keeps open: a run that was resumed often has more segments than a process may
@@ -160,18 +165,39 @@ def iter_replies(paths: Iterable[Path]) -> Iterator[Reply]:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a number of replies was billed."""
+    """What a number of replies was billed; `batch_…` is the part of it that batches brought, at their price."""
 
     replies: int
     prompt_tokens: int
     completion_tokens: int
+    batch_prompt_tokens: int = 0
+    batch_completion_tokens: int = 0
+
+    def usd(self, teacher: TeacherOptions) -> float:
+        """US dollars at the teacher's prices."""
+        return self.chat_usd(teacher) + teacher.usd(
+            prompt_tokens=self.batch_prompt_tokens,
+            completion_tokens=self.batch_completion_tokens,
+            in_batch=True,
+        )
+
+    def chat_usd(self, teacher: TeacherOptions) -> float:
+        """The part of them that no batch brought."""
+        return teacher.usd(
+            prompt_tokens=self.prompt_tokens - self.batch_prompt_tokens,
+            completion_tokens=self.completion_tokens - self.batch_completion_tokens,
+        )
 
 
 def sum_usage(paths: Iterable[Path]) -> Usage:
     """The bill of all replies in the segments."""
-    replies = prompt_tokens = completion_tokens = 0
-    for reply in iter_replies(paths):
-        replies += 1
-        prompt_tokens += reply.prompt_tokens
-        completion_tokens += reply.completion_tokens
-    return Usage(replies, prompt_tokens, completion_tokens)
+    replies = 0
+    prompt, completion = [0, 0], [0, 0]  # without and with a batch
+    for path in paths:
+        for record in read_segment(path):
+            reply = decode_reply(record.line)
+            in_batch = _IN_BATCH in record.line
+            replies += 1
+            prompt[in_batch] += reply.prompt_tokens
+            completion[in_batch] += reply.completion_tokens
+    return Usage(replies, sum(prompt), sum(completion), prompt[True], completion[True])

@@ -1,7 +1,7 @@
 """What the teacher stage tells Prometheus, through Ray's own metrics: of each call, and of the run as a whole."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from metamath_ray.teacher._client import Completion
 from metamath_ray.teacher._demands import EndpointStatus, GovernorStatus
@@ -9,6 +9,14 @@ from metamath_ray.teacher._faults import Fault, Reject, Stop
 
 _LATENCIES_S = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0]
 _TELL_EVERY_S = 1.0
+
+
+class Meter(Protocol):
+    """Hears of every call of a worker."""
+
+    def call(self, endpoint: str, answer: Completion | Fault | None, seconds: float) -> None:
+        """Count one call; `answer` is None where its caller was gone."""
+        ...
 
 
 class CallMeter:
@@ -25,7 +33,7 @@ class CallMeter:
         )
 
     def call(self, endpoint: str, answer: Completion | Fault | None, seconds: float) -> None:
-        """Count one call; `answer` is None where its caller was gone."""
+        """See `Meter.call`."""
         self._seconds.observe(seconds, tags={"endpoint": endpoint, "outcome": name_outcome(answer)})
 
 

@@ -2,10 +2,11 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from metamath_ray.teacher._batch_options import BatchOptions
 from metamath_ray.teacher._endpoints import (
     KEY_VARIABLE,
     MAX_IN_FLIGHT,
@@ -31,6 +32,11 @@ class TeacherOptions(BaseModel):
     )
     model: str = Field(
         "qwen2.5-coder-1.5b-instruct-w8a8", min_length=1, description="model name sent to the endpoint"
+    )
+    interface: Literal["chat", "batch"] = Field(
+        "chat",
+        description="'chat': a request at a time, at once; 'batch': files of requests through the provider's batch "
+        "interface, answered within a day, at teacher.batch.discount",
     )
     api_key_env: str = Field(
         "OPENAI_API_KEY",
@@ -71,6 +77,7 @@ class TeacherOptions(BaseModel):
     usd_per_million_completion_tokens: float = Field(
         0.0, ge=0, description="price of a million completion tokens"
     )
+    batch: BatchOptions = BatchOptions()
 
     @field_validator("base_url")
     @classmethod
@@ -94,12 +101,24 @@ class TeacherOptions(BaseModel):
             raise ValueError(f"endpoints name {twice[0]} with the key in {twice[1]} twice")
         return self
 
-    def usd(self, *, prompt_tokens: int, completion_tokens: int) -> float:
-        """What that many tokens cost, in US dollars."""
-        return (
+    @model_validator(mode="after")
+    def _batches_have_one_place(self) -> "TeacherOptions":
+        if self.interface == "batch" and self.base_url is None:
+            raise ValueError("interface batch needs base_url, one address; endpoints are for interface chat")
+        return self
+
+    def usd(self, *, prompt_tokens: float, completion_tokens: float, in_batch: bool = False) -> float:
+        """What that many tokens cost, in US dollars; `in_batch` at the batch interface's price."""
+        usd = (
             prompt_tokens * self.usd_per_million_prompt_tokens
             + completion_tokens * self.usd_per_million_completion_tokens
         ) / 1e6
+        return usd * (1.0 - self.batch.discount) if in_batch else usd
+
+    @property
+    def without_endpoint(self) -> "TeacherOptions":
+        """The same teacher where only the ledger answers; its keys are the same."""
+        return self.model_copy(update={"interface": "chat", "base_url": None, "endpoints": ()})
 
     @property
     def has_endpoint(self) -> bool:

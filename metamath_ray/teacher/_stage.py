@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from metamath_ray.teacher._handles import GovernorHandle
 from metamath_ray.teacher._ledger import LedgerIndex
 from metamath_ray.teacher._metrics import CallMeter
 from metamath_ray.teacher._options import ApiKeys, TeacherOptions
-from metamath_ray.teacher._requests import ChatRequest, Outcome
+from metamath_ray.teacher._requests import ChatRequest, Failure, Outcome
 from metamath_ray.teacher._worker import TeacherWorker
 
 _CLOSE_S = 5.0
@@ -27,13 +27,17 @@ Receiver = Callable[[Row, list[Outcome]], list[Row]]
 
 @dataclass(frozen=True)
 class StageSetup:
-    """What every worker of a stage is given. `index` is a Ray object reference to a `LedgerIndex`."""
+    """What every worker of a stage is given. `index` is a Ray object reference to a `LedgerIndex`.
+
+    `failures` are those of a worker without an endpoint.
+    """
 
     options: TeacherOptions
     governor: GovernorHandle
     index: Any
     ledger_folder: str
     api_keys: ApiKeys
+    failures: Mapping[str, Failure] = field(default_factory=dict)
 
 
 class TeacherStage:
@@ -86,4 +90,5 @@ class TeacherStage:
             ledger_folder=Path(self._setup.ledger_folder),
             api_keys=self._setup.api_keys,
             meter=CallMeter(),
+            failures=self._setup.failures,
         )

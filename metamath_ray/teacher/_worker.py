@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from metamath_ray.teacher._asks import EMPTY_ASKED, Ask, give_up, share_out
+from metamath_ray.teacher._asks import EMPTY_ASKED, Ask, give_up, record_context, share_out
 from metamath_ray.teacher._client import Completion, TeacherClient
 from metamath_ray.teacher._commit import GroupCommit
 from metamath_ray.teacher._faults import Fault, Reject, Retry, Stop
@@ -14,9 +14,9 @@ from metamath_ray.teacher._handles import GovernorHandle
 from metamath_ray.teacher._health import PATIENT, Backoff, Health
 from metamath_ray.teacher._leases import LeaseHolder, TeacherStoppedError
 from metamath_ray.teacher._ledger import LedgerIndex, LedgerReader
-from metamath_ray.teacher._metrics import CallMeter
+from metamath_ray.teacher._metrics import Meter
 from metamath_ray.teacher._options import ApiKeys, TeacherOptions, resolve_endpoints
-from metamath_ray.teacher._requests import ChatRequest, Outcome, prefix_of, request_keys
+from metamath_ray.teacher._requests import ChatRequest, Failure, Outcome, request_keys
 from metamath_ray.teacher._segments import SegmentWriter, encode_record
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,10 @@ _FAULTS_TO_STOP = 3  # in a row, at least: one after an idle hour is no hour of 
 
 
 class TeacherWorker:
-    """One process's way to the teacher; lives on one event loop, any number of `ask` at once."""
+    """One process's way to the teacher; lives on one event loop, any number of `ask` at once.
+
+    `failures` says, where there is no endpoint, what became of requests that the ledger does not hold.
+    """
 
     def __init__(
         self,
@@ -39,9 +42,11 @@ class TeacherWorker:
         ledger_folder: Path,
         api_keys: ApiKeys,
         backoff: Backoff = PATIENT,
-        meter: CallMeter | None = None,
+        meter: Meter | None = None,
+        failures: Mapping[str, Failure] | None = None,
     ) -> None:
         self._options = options
+        self._failures = failures or {}
         self._meter = meter
         self._backoff = backoff
         self._endpoints = endpoints = resolve_endpoints(options)
@@ -120,7 +125,7 @@ class TeacherWorker:
     async def _ask_once(self, ask: Ask) -> dict[int, Outcome]:
         """Ask for samples that are missing, once; takes those that are settled out of `ask.missing`."""
         if not self._clients:
-            return give_up(ask, "not_recorded", "no endpoint was given and the ledger does not hold it")
+            return self._go_without(ask)
         try:
             at = await self._leases.acquire()
         except TeacherStoppedError as error:
@@ -143,6 +148,11 @@ class TeacherWorker:
         self._leases.count(calls_failed=1)
         return await self._suffer(ask, answer, wanted, at)
 
+    def _go_without(self, ask: Ask) -> dict[int, Outcome]:
+        known = {sample: self._failures.get(key) for sample, key in ask.missing.items()}
+        unknown = give_up(ask, "not_recorded", "no endpoint was given and the ledger does not hold it")
+        return unknown | {sample: failure for sample, failure in known.items() if failure is not None}
+
     async def _take(self, ask: Ask, answer: Completion, wanted: int, at: int) -> dict[int, Outcome]:
         """Store what came, and settle the samples it answers."""
         self._health[at].reply(time.monotonic())
@@ -153,7 +163,7 @@ class TeacherWorker:
             ask.empties += 1
             exhausted = ask.empties >= EMPTY_ASKED
             return give_up(ask, "empty", f"no content, asked {EMPTY_ASKED} times") if exhausted else {}
-        context = self._context(ask)
+        context = record_context(ask.request.messages)
         places = await self._commit.store([encode_record(reply, context) for reply in replies])
         for reply, place in zip(replies, places, strict=True):
             self._reader.add(reply.key, place)
@@ -240,12 +250,3 @@ class TeacherWorker:
             completion_tokens=answer.completion_tokens,
             usd=usd,
         )
-
-    def _context(self, ask: Ask) -> dict[str, Any]:
-        """What a person needs to read a record: the last message, what stood before it, and when."""
-        messages = ask.request.messages
-        return {
-            "user": messages[-1]["content"],
-            "prompt": prefix_of(messages).name,
-            "time": int(time.time()),
-        }

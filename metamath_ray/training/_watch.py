@@ -1,9 +1,10 @@
-"""TensorBoard always, MLflow and Weights & Biases when asked: the same scalars of every step."""
+"""TensorBoard and Ray's metrics always, MLflow and Weights & Biases when asked: the same scalars of every step."""
 
 import importlib.util
 import json
 import logging
 import os
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -62,6 +63,8 @@ class Watchers:
         """`resumed_step`: the last step of the checkpoint that the run goes on from, 0 without one."""
         ids = _Ids(output / "watchers.json")
         self._watches: list[_Watch] = [_TensorBoard(output / "tensorboard", resumed_step)]
+        if "ray" in sys.modules and sys.modules["ray"].is_initialized():  # training runs without Ray, too
+            self._watches.append(_RayMetrics(output))
         if "mlflow" in options.watchers:
             self._watches.append(_MLflow(options, output, ids))
         if "wandb" in options.watchers:
@@ -134,6 +137,27 @@ class _TensorBoard:
 
     def close(self, finished: bool) -> None:
         self._writer.close()
+
+
+class _RayMetrics:
+    """Gauges of Ray's own, which Prometheus reads; `run` is the output folder with the one that it lies in."""
+
+    def __init__(self, output: Path) -> None:
+        from ray.util.metrics import Gauge
+
+        names = ["step", *(tag.rpartition("/")[2] for tag in _TAGS.values())]
+        text = "The newest step's {}, over all workers"
+        self._gauges = {
+            name: Gauge(f"metamath_ray_training_{name}", text.format(name), ("run",)) for name in names
+        }
+        self._tags = {"run": "/".join(output.resolve().parts[-2:])}
+
+    def write(self, step: int, time: float, scalars: Mapping[str, float]) -> None:
+        for tag, value in {"step": float(step), **scalars}.items():
+            self._gauges[tag.rpartition("/")[2]].set(value, self._tags)
+
+    def close(self, finished: bool) -> None:
+        pass
 
 
 class _MLflow:

@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -270,6 +273,33 @@ def test_a_plan_says_what_is_stored_and_what_is_left_to_send(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+def test_a_pilot_asks_a_few_questions_and_gives_the_rest_with_intervals(
+    tmp_path: Path, teacher_double, answers_file
+) -> None:
+    double = teacher_double(answers_file=answers_file, latency_s=[0.01, 0.02])
+    prices = [
+        "--teacher.usd-per-million-prompt-tokens",
+        "1",
+        "--teacher.usd-per-million-completion-tokens",
+        "5",
+    ]
+    args = [*teacher_args(double, tmp_path / "run", limit_seeds=20), *prices, "--plan", "--pilot", "3"]
+    done = run_job(*args)
+    assert done.returncode == 0, done.stderr
+    requests = double.stats()["requests"]
+    assert f"pilot: 12 questions, {requests} requests by single calls, " in done.stdout
+    assert re.search(r"\n  USD +\d\.\d\d  \(\d\.\d\d to \d\.\d\d\)\n", done.stdout), done.stdout
+    assert re.search(r"\n  minutes or more +\d\.\d  \(", done.stdout), done.stdout
+    again = run_job(*args, "--teacher.interface", "batch")
+    assert double.stats()["requests"] == requests
+    assert "0 requests by single calls" in again.stdout
+    assert "up to 24 hours" in again.stdout
+    poor = run_job(*args, "--pilot", "9", "--budget-usd", "0.000001")
+    assert poor.returncode == 3
+    assert "the budget of 1e-06 USD is spent" in poor.stderr
+
+
+@pytest.mark.slow
 def test_a_paper_run_says_where_its_rules_differ_and_leaves_no_question_out(
     tmp_path: Path, teacher_double, answers_file, cluster: str
 ) -> None:
@@ -303,3 +333,67 @@ def test_targets_that_are_not_met_are_a_warning_and_are_in_the_summary(
     assert "every question was sampled as often as allowed" in miss["why"]
     warned = f"WARNING: BUNDLED_AnsAug: {miss['selected']} of 30 rows wanted: {miss['why']}"
     assert warned in done.stderr
+
+
+@pytest.mark.slow
+def test_batches_bring_the_rows_of_single_calls_and_survive_ctrl_c_and_kill(
+    tmp_path: Path, teacher_double, answers_file, cluster: str
+) -> None:
+    """One prompt is always refused, a batch expires halfway, and two runs end before it is all there."""
+    refused = load_bundled("train")[1].question[-40:]
+    options = {"answers_file": answers_file, "right_share": 0.8, "steady": True, "always_for": refused}
+    live, double = (teacher_double(always="context_too_long", **options) for _ in range(2))
+    alone = run_job(*teacher_args(live, tmp_path / "live"), RAY_ADDRESS=cluster)
+    assert alone.returncode == 0, alone.stderr
+
+    run_dir = tmp_path / "batch"
+    batch = ["--teacher.interface", "batch", "--teacher.batch.poll-every", "0.1"]
+    args = [*teacher_args(double, run_dir), *batch, "--teacher.batch.max-requests", "8"]
+    with job_held_at("look", double, args, script=["expired:0.5"], RAY_ADDRESS=cluster) as job:
+        job.send_signal(signal.SIGINT)
+        _, said = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert "error: interrupted; run the same command again to go on\n" in said
+    assert "Traceback" not in said
+    with job_held_at("download", double, args, RAY_ADDRESS=cluster) as job:
+        job.kill()
+        job.communicate()
+    double.change(batch={})
+    done = run_job(*args, RAY_ADDRESS=cluster)
+    assert done.returncode == 0, done.stderr
+
+    stats, summary = double.stats(), summary_of(run_dir)
+    ids = stats["batch"]["ids"]
+    assert len(set(ids)) == len(ids)
+    assert stats["samples"] == stored_samples(run_dir) == summary["ledger"]["replies"]
+    assert stats["requests"] == 0
+    assert sum(counts["failed"] for counts in summary["by_type"].values()) > 0
+    assert summary["dataset_sha256"] == summary_of(tmp_path / "live")["dataset_sha256"]
+
+
+@contextmanager
+def job_held_at(
+    place: str, double, args: list[str], script: list[str] | None = None, **env: str
+) -> Iterator[subprocess.Popen[str]]:
+    """The job, in the middle of a call that the double does not answer; all of it has ended behind the block."""
+    double.change(batch={"hold": place, "script": script or []})
+    marked = os.environ | {"OPENAI_API_KEY": API_KEY, MARK: (mark := uuid.uuid4().hex)} | env
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*JOB, *args], text=True, cwd=ROOT, env=marked, **pipes) as job:
+        while double.stats()["batch"]["held"] != place:
+            assert job.poll() is None, job.stderr.read()
+            time.sleep(0.05)
+        yield job
+    wait_for_the_last(mark)
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_refused_stops_the_run_resumable(
+    tmp_path: Path, teacher_double, cluster: str
+) -> None:
+    double = teacher_double(batch={"always": "failed:insufficient_quota"})
+    args = [*teacher_args(double, tmp_path / "run", limit_seeds=2), "--teacher.interface", "batch"]
+    done = run_job(*args, RAY_ADDRESS=cluster)
+    assert done.returncode == 3, done.stderr
+    assert "quota is exhausted" in done.stderr
+    assert "run the same command again to go on" in done.stderr

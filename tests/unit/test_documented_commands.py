@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from metamath_ray.options import parse_options
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "cluster/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+MANIFESTS = sorted((ROOT / "cluster").rglob("*.yaml"))
+SCRIPTS = sorted((ROOT / "cluster").glob("*.sh"))
 JOBS = sorted((ROOT / "jobs").glob("[!_]*.py"))
 
 _BLOCK = re.compile(r"^```(?:sh|bash|shell)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -36,6 +42,19 @@ def help_lines_of(job: Path) -> Iterator[str]:
     """The indented lines of what a job's `--help` begins with."""
     text = ast.get_docstring(ast.parse(job.read_text(encoding="utf-8"))) or ""
     yield from (line.strip() for line in text.replace("\\\n", " ").splitlines() if line.startswith("    "))
+
+
+def manifest_lines_of(path: Path) -> Iterator[str]:
+    """What a manifest has a job's driver run."""
+    for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+        if entrypoint := document.get("spec", {}).get("entrypoint"):
+            yield entrypoint
+
+
+def script_lines_of(path: Path) -> Iterator[str]:
+    """The indented lines of what a script says of itself, continued ones joined."""
+    said = re.findall(r"^#   +(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    yield from "\n".join(said).replace("\\\n", " ").splitlines()
 
 
 def commands_in(lines: Iterator[str]) -> Iterator[tuple[str, list[str]]]:
@@ -71,7 +90,13 @@ def options_of(job: Path) -> tuple[Any, Any]:
 
 DOCUMENTED = [
     pytest.param(job, arguments, id=f"{source.name}-{number}-{job}")
-    for source, lines in [*((page, lines_of(page)) for page in PAGES), *((job, help_lines_of(job)) for job in JOBS)]
+    for reads, sources in (
+        (lines_of, PAGES),
+        (help_lines_of, JOBS),
+        (manifest_lines_of, MANIFESTS),
+        (script_lines_of, SCRIPTS),
+    )
+    for source, lines in ((source, reads(source)) for source in sources)
     for number, (job, arguments) in enumerate(commands_in(lines), start=1)
 ]  # fmt: skip
 
@@ -91,6 +116,8 @@ def test_a_documented_command_is_one_that_its_job_takes(
 def test_pages_and_help_show_commands() -> None:
     assert {param.values[0] for param in DOCUMENTED} <= {job.stem for job in JOBS}
     assert len(DOCUMENTED) > 20
+    shown = {str(param.id).rpartition("-")[0].rpartition("-")[0] for param in DOCUMENTED}
+    assert shown > {"build.yaml", "train.yaml", "evaluate.yaml", "ablate.yaml", "analyze.yaml", "slurm.sh"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -10,12 +10,10 @@ import pytest
 import ray
 
 from metamath_ray.start_ray import (
-    WAIT_FOR_NODES,
     ClusterError,
     _check_address,
     _why_not,
     check_output,
-    make_room,
     start_ray,
 )
 
@@ -121,45 +119,6 @@ def test_a_relative_output_of_a_submitted_job_is_refused(
     check_output(tmp_path / "run", option="--output")
     with pytest.raises(ValueError, match="--output runs/x is relative"):
         check_output(Path("runs/x"), option="--output")
-
-
-class Group:
-    """A placement group that is ready after so many seconds of waiting."""
-
-    def __init__(self, ready_after_s: float) -> None:
-        self.ready_after_s = ready_after_s
-        self.waited_s: list[float] = []
-
-    def wait(self, timeout_s: float) -> bool:
-        self.waited_s.append(timeout_s)
-        return timeout_s >= self.ready_after_s
-
-
-@pytest.mark.parametrize(
-    ("ready_after_s", "waited_s"), [(0, [2.0]), (60, [2.0, 1800])], ids=["there", "to-come"]
-)
-def test_room_is_asked_for_waited_for_and_given_back(
-    monkeypatch: pytest.MonkeyPatch, ready_after_s: float, waited_s: list[float]
-) -> None:
-    group, asked, removed = Group(ready_after_s), [], []
-    monkeypatch.setattr(ray.util, "placement_group", lambda bundles: asked.append(bundles) or group)
-    monkeypatch.setattr(ray.util, "remove_placement_group", removed.append)
-    monkeypatch.setenv(WAIT_FOR_NODES, "1800")
-    make_room({"GPU": 1.0}, 2)
-    assert asked == [[{"GPU": 1.0}, {"GPU": 1.0}]]
-    assert removed == [group]
-    assert group.waited_s == waited_s
-
-
-def test_no_room_is_asked_for_unless_the_environment_says_how_long_to_wait(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv(WAIT_FOR_NODES, raising=False)
-    monkeypatch.delattr(ray.util, "placement_group")
-    make_room({"GPU": 1.0}, 2)
-    monkeypatch.setenv(WAIT_FOR_NODES, "a while")
-    with pytest.raises(ValueError, match="must be a number of seconds, got 'a while'"):
-        make_room({"GPU": 1.0}, 2)
 
 
 @pytest.mark.slow

@@ -21,7 +21,12 @@ REPLIES = {
 
 
 def candidate(reply: str, compat: Compat, **changes: Any) -> dict[str, Any]:
-    row = dict.fromkeys(CANDIDATE_SCHEMA.names, "") | {"sample_index": 0, "mask_start": -1, "mask_end": -1}
+    row = dict.fromkeys(CANDIDATE_SCHEMA.names, "") | {
+        "sample_index": 0,
+        "variant": 0,
+        "mask_start": -1,
+        "mask_end": -1,
+    }
     row |= {"prompt_tokens": 1, "completion_tokens": 1, "finish_reason": "stop", "source": "gsm8k"}
     row |= {"augmentation": "fobar", "question": "How many?", "question_id": "q", "request_key": reply}
     row |= {"response": REPLIES[reply], "expected": "24"} | changes

@@ -29,7 +29,9 @@ def test_without_targets_every_question_is_sampled_once() -> None:
 
 
 def test_a_round_asks_for_what_the_target_still_misses() -> None:
-    options = BuildOptions(targets={"own": {"fobar": 8}}, samples_per_question=2, augmentations=("fobar",))
+    options = BuildOptions(
+        targets={"own": {"fobar": 8}}, samples_per_question=2, augmentations=("fobar",), sampling="uniform"
+    )
     planner = Planner(SEEDS, options)
     first = planner.next_round({})["own", "fobar"]
     assert sum(unit.num_samples for unit in first) == 8
@@ -41,7 +43,10 @@ def test_a_round_asks_for_what_the_target_still_misses() -> None:
 
 def test_rounds_end_when_the_questions_run_dry() -> None:
     options = BuildOptions(
-        targets={"own": {"answer_augmentation": 1000}}, samples_per_question=2, max_samples_per_question=5
+        targets={"own": {"answer_augmentation": 1000}},
+        samples_per_question=2,
+        max_samples_per_question=5,
+        sampling="uniform",
     )
     planner = Planner(SEEDS, options)
     asked: list[Unit] = []
@@ -56,13 +61,14 @@ def test_rounds_end_when_the_questions_run_dry() -> None:
 
 def test_the_planner_says_that_the_round_limit_and_not_the_questions_ended_it(monkeypatch) -> None:
     monkeypatch.setattr("metamath_ray.bootstrap._plan.MAX_ROUNDS", 2)
-    options = BuildOptions(targets={"own": {"fobar": 30}}, max_samples_per_question=64)
+    options = BuildOptions(targets={"own": {"fobar": 30}}, max_samples_per_question=64, sampling="uniform")
     planner = Planner(SEEDS, options)
     while planner.next_round({("own", "fobar"): CellYield(10, 25)}):
         assert not planner.hit_round_limit
     assert planner.num_rounds == 2
     assert planner.hit_round_limit
-    dry = Planner(SEEDS[:1], BuildOptions(targets={"own": {"fobar": 30}}, max_samples_per_question=2))
+    few = BuildOptions(targets={"own": {"fobar": 30}}, max_samples_per_question=2, sampling="uniform")
+    dry = Planner(SEEDS[:1], few)
     while dry.next_round({}):
         pass
     assert not dry.hit_round_limit

@@ -1,5 +1,6 @@
 """What becomes of an application when Serve, a replica or the driver dies: stand-ins for Serve's answers."""
 
+import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from ray import serve
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 from ray.serve.exceptions import RayServeException
 
-from metamath_ray.evaluation import EngineStartError, failure_of
+from metamath_ray.evaluation import EngineStartError, _replica, failure_of
 from metamath_ray.evaluation._application import _describe, _take_down
 
 
@@ -60,3 +61,21 @@ def test_a_replica_that_dies_once_it_is_ready_did_not_start() -> None:
     handle = SimpleNamespace(describe=SimpleNamespace(remote=lambda: response))
     with pytest.raises(EngineStartError, match="it was ready, and then gave no answer"):
         _describe(handle)
+
+
+@pytest.mark.parametrize(
+    ("owner", "asked"), [("owner-1", ["owner-1"]), ("", [])], ids=["driver", "no-driver"]
+)
+def test_only_an_application_with_a_driver_ends_with_it(
+    monkeypatch: pytest.MonkeyPatch, owner: str, asked: list[str]
+) -> None:
+    async def lives() -> None:
+        return
+
+    looked: list[str] = []
+    monkeypatch.setattr(_replica, "delete_if_abandoned", looked.append)
+    replica = _replica.Replica.__new__(_replica.Replica)
+    replica._owner, replica._is_warm = owner, True
+    replica._engine = SimpleNamespace(end_if_dead=lives, shutdown=lambda: None)
+    asyncio.run(replica.check_health())
+    assert looked == asked
