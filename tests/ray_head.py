@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from mistakes import MARK, wait_for_the_last
 
 CODE = "import ray; ray.__version__ = {version}; from ray.scripts.scripts import main; main()"
@@ -44,7 +45,11 @@ def ray_head(folder: Path, *, num_cpus: int = 1, says_version: str | None = None
     )  # fmt: skip
     try:
         _wait_for_start(head)
-        yield f"127.0.0.1:{port}"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(
+                "RAY_AUTH_MODE", env["RAY_AUTH_MODE"]
+            )  # a Ray in this process may have set it to token
+            yield f"127.0.0.1:{port}"
     finally:
         head.kill()  # its parts end with it; asked to end, they take half a minute
         head.communicate()

@@ -202,7 +202,8 @@ def run_round(
         raise os_error_in(error) or error from None
     except RayError as error:
         raise ConnectionError(
-            f"Ray lost a worker ({' '.join(str(error).split())}); run again to go on"
+            f"Ray lost a worker ({' '.join(str(error).split())}); run again to go on; if that happens at once, see "
+            "whether RAY_AUTH_MODE is here what it is on the cluster"
         ) from None
 
 
