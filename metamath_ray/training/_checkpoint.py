@@ -1,10 +1,7 @@
 """A checkpoint: DeepSpeed's shards, each worker's random state, and the step to go on with."""
 
 import json
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,6 @@ from metamath_ray.training._session import Session
 
 _TAG = "state"
 _CURSOR = "cursor.json"
-_WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +59,13 @@ def restore_checkpoint(engine: Any, session: Session, expected: Cursor) -> int:
         _check(cursor, expected)
         # a frozen 4-bit base leaves its quantisation constants in the state; they are there already
         is_whole = all(parameter.requires_grad for parameter in engine.module.parameters())
-        with _weights_only():
-            path, _ = engine.load_checkpoint(
-                str(folder), tag=_TAG, load_module_strict=is_whole, load_lr_scheduler_states=False
-            )
+        path, _ = engine.load_checkpoint(
+            str(folder), tag=_TAG, load_module_strict=is_whole, load_lr_scheduler_states=False
+        )
         if path is None:
             raise CannotResumeError(f"DeepSpeed can't read the checkpoint in {folder}")
         restore_rng(torch.load(folder / f"random-{session.rank}.pt", weights_only=True))
         return cursor.step
-
-
-@contextmanager
-def _weights_only() -> Iterator[None]:
-    """Torch builds tensors, plain values and DeepSpeed's own state; DeepSpeed alone unpickles whatever is there."""
-    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
-    from deepspeed.runtime.zero.config import ZeroStageEnum
-    from deepspeed.utils.tensor_fragment import fragment_address
-
-    before = os.environ.get(_WEIGHTS_ONLY, "0")
-    os.environ[_WEIGHTS_ONLY] = "1"
-    try:
-        with torch.serialization.safe_globals(
-            [DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address]
-        ):
-            yield
-    finally:
-        os.environ[_WEIGHTS_ONLY] = before
 
 
 def _check(found: Cursor, expected: Cursor) -> None:
